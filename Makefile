@@ -1,0 +1,51 @@
+# Everything a developer types. Only Go is needed; `race` also wants a C compiler, as the race detector does.
+export CGO_ENABLED ?= 0
+GO ?= go
+TOOLS := $(CURDIR)/bin
+FUZZTIME ?= 10s
+
+.PHONY: help build test race fuzz check lint fmt gen golden bench clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+build: ## the binary, in ./bin
+	$(GO) build -trimpath -o bin/vitrine ./cmd/vitrine
+
+test: ## vet, every test, the portable kernels, the static build, and the race detector where a C compiler is
+	$(GO) vet ./...
+	$(GO) test -shuffle=on -timeout 10m ./...
+	$(GO) test -tags noasm -timeout 10m ./internal/engine/... ./internal/preproc/...
+	$(GO) build -tags static -o /dev/null ./cmd/vitrine
+	@if command -v gcc >/dev/null 2>&1; then $(MAKE) race; else echo 'no C compiler: race detector not run'; fi
+
+race: ## every test under the race detector
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 15m ./...
+
+fuzz: ## every fuzz target for FUZZTIME
+	@FUZZTIME=$(FUZZTIME) ./.ci/fuzz
+
+check: fmt lint test ## what must hold before a change lands
+
+fmt: ## fail on a file that gofmt would change
+	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofmt would change:"; echo "$$out"; exit 1; }
+
+lint: $(TOOLS)/golangci-lint ## golangci-lint with .golangci.yml
+	$(TOOLS)/golangci-lint run ./...
+
+$(TOOLS)/golangci-lint:
+	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+gen: ## regenerate assembly; fails if the tree changes
+	$(GO) generate ./...
+	git diff --exit-code -- '*.s' '*_gen.go'
+
+golden: ## rewrite golden files from their oracles and show the difference (needs Python; see testdata)
+	./testdata/golden.sh
+	git diff --stat
+
+bench: ## the benchmarks of every package
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+clean: ## remove what was built
+	rm -rf bin

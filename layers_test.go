@@ -1,0 +1,84 @@
+package vitrine
+
+import (
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/vitrine-project/vitrine/"
+
+// A rule says what a package (and all below it) may not import, and why.
+type rule struct {
+	from   string
+	denied []string
+	reason string
+}
+
+var rules = []rule{
+	{"internal/tensor", []string{"internal/"}, "a leaf: every layer uses it"},
+	{"internal/fault", []string{"internal/"}, "a leaf: a fault must not know who carries it"},
+	{"internal/dynlib", []string{"internal/"}, "a leaf: loading a library says nothing of its use"},
+	{"internal/cpufeat", []string{"internal/"}, "a leaf: features are facts of the machine"},
+	{"internal/preproc/raster", []string{"internal/"}, "a leaf: a decoded image"},
+	{"internal/model", []string{"internal/engine", "internal/preproc", "internal/batcher", "internal/service", "internal/front", "internal/lab"}, "a model is what engines compute, it does not know them"},
+	{"internal/telemetry", []string{"internal/batcher", "internal/service", "internal/front", "internal/engine", "internal/lab"}, "telemetry is told, it does not ask"},
+	{"internal/engine", []string{"internal/preproc", "internal/batcher", "internal/service", "internal/front", "internal/lab"}, "an engine sees rows, never images or requests"},
+	{"internal/preproc", []string{"internal/engine", "internal/batcher", "internal/service", "internal/front", "internal/lab"}, "preprocessing writes a row and knows nothing of its fate"},
+	{"internal/batcher", []string{"internal/preproc", "internal/service", "internal/front", "internal/lab"}, "the queue orders finished rows"},
+	{"internal/service", []string{"internal/front", "internal/lab"}, "nothing loops back up to a protocol"},
+	{"internal/front", []string{"internal/engine", "internal/batcher", "internal/lab"}, "a front talks to service.Model only"},
+	{"internal/vectorfile", []string{"internal/engine", "internal/service", "internal/front", "internal/lab"}, "a file of vectors does not care who computed them"},
+	{"internal/lab", []string{"internal/front", "internal/batcher"}, "the laboratory shares only wire formats with the server"},
+	{"client", []string{"internal/service", "internal/engine", "internal/batcher", "internal/front", "internal/preproc", "internal/lab"}, "public: a client links no server"},
+}
+
+func TestImportsGoDownOnly(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", "{{.ImportPath}}{{range .Imports}} {{.}}{{end}}", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	checked := 0
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		pkg := strings.TrimPrefix(fields[0], module)
+		for _, msg := range violations(pkg, fields[1:]) {
+			t.Error(msg)
+		}
+		checked++
+	}
+	if checked < 10 {
+		t.Fatalf("only %d packages listed: the test is not looking at the module", checked)
+	}
+}
+
+func TestViolationsAreFound(t *testing.T) {
+	if got := violations("internal/preproc/jpeg", []string{module + "internal/front/embedapi"}); len(got) != 1 {
+		t.Errorf("want one violation, got %q", got)
+	}
+	if got := violations("internal/engine/cpu", []string{module + "internal/engine", "fmt"}); len(got) != 0 {
+		t.Errorf("want none, got %q", got)
+	}
+}
+
+func violations(pkg string, imports []string) (msgs []string) {
+	for _, r := range rules {
+		if !within(pkg, r.from) {
+			continue
+		}
+		for _, imp := range imports {
+			path, ours := strings.CutPrefix(imp, module)
+			if ours && !within(path, r.from) && slices.ContainsFunc(r.denied, func(d string) bool { return within(path, d) }) {
+				msgs = append(msgs, fmt.Sprintf("%s imports %s: %s", pkg, path, r.reason))
+			}
+		}
+	}
+	return msgs
+}
+
+// within tells whether path is root or lies below it; a root that ends in a slash is a folder.
+func within(path, root string) bool {
+	return path == strings.TrimSuffix(root, "/") || strings.HasPrefix(path, strings.TrimSuffix(root, "/")+"/")
+}
