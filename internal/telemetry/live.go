@@ -1,0 +1,72 @@
+package telemetry
+
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Live is what a model is doing at a scrape.
+type Live struct {
+	Pending  int // requests of which no item is being computed yet
+	Queued   int // items in the batcher's queue
+	InFlight int // requests accepted and not yet answered
+}
+
+// liveCollector asks the models at every scrape, so that no gauge is kept up to date on the way of a
+// request.
+type liveCollector struct {
+	pending, queued, inFlight *prometheus.Desc
+
+	mu     sync.Mutex
+	models map[*ModelMetrics]func() Live
+}
+
+func newLiveCollector() *liveCollector {
+	desc := func(name, help string) *prometheus.Desc { return prometheus.NewDesc(name, help, modelLabels, nil) }
+	return &liveCollector{
+		pending:  desc("nv_inference_pending_request_count", "Instantaneous number of pending requests awaiting execution"),
+		queued:   desc("vitrine_queue_depth", "Items in the queue, decoded and waiting for a batch."),
+		inFlight: desc("vitrine_requests_in_flight", "Requests accepted and not yet answered."),
+		models:   map[*ModelMetrics]func() Live{},
+	}
+}
+
+func (c *liveCollector) add(m *ModelMetrics, live func() Live) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.models[m] = live
+}
+
+func (c *liveCollector) remove(m *ModelMetrics) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.models[m]
+	delete(c.models, m)
+	return ok
+}
+
+// Describe implements prometheus.Collector.
+func (c *liveCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- c.pending
+	ch <- c.queued
+	ch <- c.inFlight
+}
+
+// Collect implements prometheus.Collector.
+func (c *liveCollector) Collect(ch chan<- prometheus.Metric) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for m, live := range c.models {
+		if live == nil {
+			continue
+		}
+		l := live()
+		gauge := func(d *prometheus.Desc, v int) {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), m.labels.Name, m.labels.Version)
+		}
+		gauge(c.pending, l.Pending)
+		gauge(c.queued, l.Queued)
+		gauge(c.inFlight, l.InFlight)
+	}
+}
