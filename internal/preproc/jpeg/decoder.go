@@ -1,0 +1,288 @@
+package jpeg
+
+import (
+	"github.com/vitrine-project/vitrine/internal/fault"
+	"github.com/vitrine-project/vitrine/internal/preproc/raster"
+)
+
+// Decoder is the decoder in Go. Its zero value is ready; it keeps its buffers between files, so that a
+// warm one allocates nothing for files of sizes it has seen. One goroutine at a time.
+type Decoder struct {
+	// MaxPixels refuses larger images before anything is allocated for them; 0 means no limit.
+	MaxPixels int64
+
+	p       parser
+	br      bits
+	strips  [maxComponents][]byte  // ring of two MCU rows of samples
+	lines   [maxComponents][]byte  // one upsampled line
+	coefs   [maxComponents][]int16 // of files with several scans
+	rows    [maxComponents][]byte
+	unit    [64]int32 // quantisation by one
+	block   [64]int16
+	emitted int // output lines written
+}
+
+// Decode writes the image into dst, reusing its memory. After an error dst's pixels are undefined.
+func (d *Decoder) Decode(data []byte, dst *raster.Image) error {
+	if err := d.p.readHeader(data); err != nil {
+		return err
+	}
+	if err := checkPixels(&d.p, d.MaxPixels); err != nil {
+		return err
+	}
+	d.prepare(dst)
+	var err error
+	if d.p.multiScan() {
+		err = d.decodeScans(dst)
+	} else {
+		err = d.decodeSingle(dst)
+	}
+	d.p.data, d.br.data = nil, nil
+	return err
+}
+
+// checkPixels holds a header against a limit of pixels.
+func checkPixels(p *parser, limit int64) error {
+	if n := int64(p.width) * int64(p.height); limit > 0 && n > limit {
+		return fault.New(fault.TooLarge, "JPEG: %dx%d is %d pixels, over the limit of %d", p.width, p.height, n, limit)
+	}
+	return nil
+}
+
+// prepare sizes the buffers.
+func (d *Decoder) prepare(dst *raster.Image) {
+	p := &d.p
+	dst.Reset(p.mode(), p.width, p.height)
+	d.emitted = 0
+	for i := range p.ncomp {
+		c := &p.comps[i]
+		d.strips[i] = sized(d.strips[i], c.stripLen())
+		d.lines[i] = sized(d.lines[i], c.lineLen(p.width))
+		if p.multiScan() {
+			d.coefs[i] = sized(d.coefs[i], c.coefLen())
+			clear(d.coefs[i])
+		}
+	}
+}
+
+// sized is s with n elements, in its own memory if that suffices.
+func sized[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}
+
+// decodeSingle decodes a file whose one scan holds everything: MCU row by MCU row, straight to pixels.
+func (d *Decoder) decodeSingle(dst *raster.Image) error {
+	p := &d.p
+	d.br.start(p.data, p.pos)
+	left := p.restart
+	next := byte(mRST0)
+	for row := range p.mcuY {
+		for unit := range d.unitsInRow(row) {
+			if p.restart > 0 && left == 0 {
+				if err := d.resync(&next); err != nil {
+					return err
+				}
+				left = p.restart
+			}
+			left--
+			if !d.decodeUnit(row, unit) {
+				return errBadCode()
+			}
+		}
+		if d.br.overrun() {
+			return d.errEarly()
+		}
+		d.emit(row, dst)
+	}
+	return d.finish()
+}
+
+func errBadCode() error { return invalid("a bad Huffman code") }
+
+// errEarly tells data that ends at a marker from a file that just ends.
+func (d *Decoder) errEarly() error {
+	if d.br.pos+1 >= len(d.br.data) {
+		return errTruncated()
+	}
+	return invalid("the image data ends early")
+}
+
+// unitsInRow is the number of MCUs in one row of the frame's MCUs. A frame of one component has MCUs of
+// one block, whatever its sampling factors.
+func (d *Decoder) unitsInRow(row int) int {
+	if d.p.ncomp > 1 {
+		return d.p.mcuX
+	}
+	c := &d.p.comps[0]
+	return c.bw * min(c.v, c.bh-row*c.v)
+}
+
+// decodeUnit decodes one MCU and transforms its blocks into the strips.
+func (d *Decoder) decodeUnit(row, unit int) bool {
+	p := &d.p
+	if p.ncomp == 1 {
+		c := &p.comps[0]
+		return d.decodeBlock(c, 0, row, unit%c.bw, unit/c.bw)
+	}
+	for i := range p.scan.n {
+		c := p.scan.comp[i]
+		strip := d.index(c)
+		for v := range c.v {
+			for h := range c.h {
+				if !d.decodeBlock(c, strip, row, unit*c.h+h, v) {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// index is the component's place in the frame.
+func (d *Decoder) index(c *component) int {
+	for i := range d.p.ncomp {
+		if c == &d.p.comps[i] {
+			return i
+		}
+	}
+	return 0
+}
+
+// decodeBlock decodes one block and transforms it into its component's strip; by counts within the MCU row.
+func (d *Decoder) decodeBlock(c *component, i, row, bx, by int) bool {
+	d.block = [64]int16{}
+	pred, mask, ok := d.br.block(&d.block, c.dc, c.ac, &c.quant, c.pred)
+	if !ok {
+		return false
+	}
+	c.pred = pred
+	stride := c.bpl * 8
+	idct(&d.block, mask, d.strips[i][((row&1)*c.v+by)*8*stride+bx*8:], stride)
+	return true
+}
+
+// resync reads the restart marker that must be next, and forgets predictions.
+func (d *Decoder) resync(next *byte) error {
+	if d.br.overrun() {
+		return d.errEarly()
+	}
+	p := &d.p
+	p.pos = d.br.pos
+	m, err := p.marker()
+	if err != nil {
+		return err
+	}
+	if m != *next {
+		return invalid("restart marker %#02x where %#02x is due", m, *next)
+	}
+	*next = mRST0 + (*next+1)&7
+	d.br.start(p.data, p.pos)
+	for i := range p.scan.n {
+		p.scan.comp[i].pred = 0
+	}
+	return nil
+}
+
+// finish wants the end marker after the one scan.
+func (d *Decoder) finish() error {
+	d.p.pos = d.br.pos
+	more, err := d.p.nextScan()
+	if err == nil && more {
+		return invalid("a second scan after the image was complete")
+	}
+	return err
+}
+
+// emit writes the output lines that MCU row makes possible. A line that needs the next one of a
+// component waits for the next MCU row.
+func (d *Decoder) emit(row int, dst *raster.Image) {
+	p := &d.p
+	limit := (row+1)*8*p.maxV - d.lookahead()
+	if row == p.mcuY-1 {
+		limit = p.height
+	}
+	convert := p.colour()
+	bytes := p.width * dst.Mode.Channels()
+	for ; d.emitted < limit; d.emitted++ {
+		for i := range p.ncomp {
+			d.rows[i] = p.comps[i].line(d.strips[i], d.lines[i], d.emitted, p.width)
+		}
+		convert(dst.Pix[d.emitted*bytes:], &d.rows, p.width)
+	}
+}
+
+// lookahead is how many of an MCU row's output lines need samples of the next row.
+func (d *Decoder) lookahead() int {
+	for i := range d.p.ncomp {
+		if d.p.comps[i].kernel.context() {
+			return 1
+		}
+	}
+	return 0
+}
+
+// decodeScans decodes a file of several scans into coefficients, and these into pixels.
+func (d *Decoder) decodeScans(dst *raster.Image) error {
+	for k := range d.unit {
+		d.unit[k] = 1
+	}
+	for more := true; more; {
+		err := d.decodeScan()
+		if err != nil {
+			return err
+		}
+		d.p.pos = d.br.pos
+		if more, err = d.p.nextScan(); err != nil {
+			return err
+		}
+	}
+	for i := range d.p.ncomp {
+		if !d.p.comps[i].scanned {
+			return invalid("component %d has no image data", i)
+		}
+	}
+	d.render(dst)
+	return nil
+}
+
+// render transforms all coefficients, MCU row by MCU row.
+func (d *Decoder) render(dst *raster.Image) {
+	p := &d.p
+	for row := range p.mcuY {
+		for i := range p.ncomp {
+			c := &p.comps[i]
+			for by := range c.v {
+				d.renderBlocks(c, i, row, by)
+			}
+		}
+		d.emit(row, dst)
+	}
+}
+
+// renderBlocks transforms one line of blocks.
+func (d *Decoder) renderBlocks(c *component, i, row, by int) {
+	stride := c.bpl * 8
+	out := d.strips[i][((row&1)*c.v+by)*8*stride:]
+	coefs := d.coefs[i][(row*c.v+by)*c.bpl*64:]
+	for bx := range c.bw {
+		in := (*[64]int16)(coefs[bx*64:])
+		mask := dequantise(&d.block, in, &c.quant)
+		idct(&d.block, mask, out[bx*8:], stride)
+	}
+}
+
+// dequantise scales a block and tells which places are occupied.
+func dequantise(out, in *[64]int16, quant *[64]int32) (mask uint32) {
+	*out = [64]int16{int16(int32(in[0]) * quant[0])}
+	for k := 1; k < 64; k++ {
+		pos := zigzag[k] & 63
+		if v := in[pos]; v != 0 {
+			out[pos] = int16(int32(v) * quant[k])
+			mask |= occupied[k]
+		}
+	}
+	return mask
+}
