@@ -85,13 +85,13 @@ func writeFlags(w io.Writer, cmd *cobra.Command) {
 		}
 		groups[heading] = append(groups[heading], f)
 	}
-	cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+	fs := cmd.Flags() // those of parents come last: cobra adds them when it parses
+	fs.SortFlags = false
+	fs.VisitAll(func(f *pflag.Flag) {
 		if f.Name != "help" {
 			add(f)
 		}
 	})
-	cmd.InheritedFlags().VisitAll(add)
-	cmd.PersistentFlags().VisitAll(add)
 	for _, h := range headings {
 		fmt.Fprintf(w, "\n%s:\n", h)
 		for _, f := range groups[h] {

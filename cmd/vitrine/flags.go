@@ -1,0 +1,118 @@
+package main
+
+import (
+	"math"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/vitrine-project/vitrine/internal/cli"
+	"github.com/vitrine-project/vitrine/internal/model"
+)
+
+// modelFlags choose the weights. They mean the same in every command.
+type modelFlags struct {
+	reference string
+	given     bool // by the command line, the environment or the file
+	seed      uint64
+	outliers  bool
+}
+
+func (m *modelFlags) define(fs *pflag.FlagSet) {
+	cli.Group(fs, "Model", func(fs *pflag.FlagSet) {
+		fs.StringVar(&m.reference, "model", model.Default, "`REF` of the weights: a folder or file (safetensors with open_clip_config.json or "+
+			"config.json), hub:owner/name[@revision], synthetic, or synthetic:ARCHITECTURE such as synthetic:ViT-B-16")
+		fs.Uint64Var(&m.seed, "synthetic-seed", 0, "`number` that synthetic weights are counted from")
+		fs.BoolVar(&m.outliers, "synthetic-outliers", false, "plant channels of large magnitude in synthetic weights, as trained transformers have them")
+	})
+}
+
+// engineFlags choose what computes. They mean the same in every command.
+type engineFlags struct {
+	name, precision    string
+	threads, instances int
+	maxBatch           int
+}
+
+func (e *engineFlags) define(fs *pflag.FlagSet) {
+	cli.Group(fs, "Engine", func(fs *pflag.FlagSet) {
+		fs.Var(cli.NewChoice(&e.name, "auto", "auto", "cpu", "null"), "engine",
+			"what computes: auto is the fastest that this machine has; null answers at once with vectors that mean nothing, to measure the rest")
+		fs.Var(cli.NewChoice(&e.precision, "auto", "auto", "fp32", "bf16"), "precision",
+			"numbers that the engine computes with: auto is bf16 where the processor has it; part of the space id")
+		fs.Var(cli.NewCount(&e.instances, 1, 1, 1024), "instances", "batches that are computed at the same time; the threads are shared among them")
+		fs.Var(cli.NewCount(&e.threads, 0, 0, 4096), "threads", "threads that compute, all instances together; 0 is one for each processor")
+		fs.Var(cli.NewCount(&e.maxBatch, 32, 1, 4096), "max-batch-size", "`images` of the largest batch")
+	})
+}
+
+// imageFlags bound and shape what happens to an image before the engine.
+type imageFlags struct {
+	workers   int
+	memory    cli.Bytes
+	maxBytes  cli.Bytes
+	maxPixels int
+	rotate    bool
+	jpeg      string
+}
+
+func (i *imageFlags) define(fs *pflag.FlagSet) {
+	i.memory, i.maxBytes = 1<<30, 32<<20
+	cli.Group(fs, "Images", func(fs *pflag.FlagSet) {
+		fs.Var(cli.NewCount(&i.workers, 0, 0, 4096), "decode-workers", "`images` that are decoded at the same time; 0 is one for each processor")
+		fs.Var(&i.memory, "decode-memory", "memory of all images being decoded, outside Go's heap included; more wait")
+		fs.Var(&i.maxBytes, "max-image-size", "`bytes` of the largest image file")
+		fs.Var(cli.NewCount(&i.maxPixels, 50_000_000, 1, math.MaxInt), "max-pixels", "`pixels` of the largest image, checked before it is decoded")
+		fs.BoolVar(&i.rotate, "exif-rotate", false, "turn images upright as their EXIF says; open_clip does not, so this is another space")
+		fs.Var(cli.NewChoice(&i.jpeg, "auto", "auto", "go", "turbo"), "jpeg",
+			"JPEG decoder: turbo is libjpeg-turbo, loaded from the machine; go is built in; auto is turbo where it can be loaded")
+	})
+}
+
+// batchFlags are Triton's dynamic batching; they mean what they mean there.
+type batchFlags struct {
+	preferred []int
+	delay     time.Duration
+	queue     int
+	timeout   time.Duration
+	levels    int
+}
+
+func (b *batchFlags) define(fs *pflag.FlagSet) {
+	cli.Group(fs, "Batching (as in Triton: whenever an instance is free it takes what waits)", func(fs *pflag.FlagSet) {
+		fs.IntSliceVar(&b.preferred, "preferred-batch-size", nil, "`sizes`, separated by commas, that are formed where they can be")
+		fs.DurationVar(&b.delay, "max-queue-delay", 0, "longest `time` that a free instance waits for a larger batch")
+		fs.Var(cli.NewCount(&b.queue, 1024, 0, math.MaxInt), "max-queue-size", "`requests` that may wait; more get 429; 0 is no limit")
+		fs.DurationVar(&b.timeout, "timeout", 0, "longest `time` in the queue, then 504; 0 is no limit")
+		fs.Var(cli.NewCount(&b.levels, 0, 0, 1024), "priority-levels", "levels that requests may ask for, 1 the highest; 0 is one level for all")
+	})
+}
+
+// completeValues makes a shell complete the values that flags take.
+func completeValues(c *cobra.Command) {
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if choice, ok := f.Value.(*cli.Choice); ok {
+			mustComplete(c, f.Name, cobra.FixedCompletions(choice.Words(), cobra.ShellCompDirectiveNoFileComp))
+		}
+	})
+	if c.Flags().Lookup("model") != nil {
+		mustComplete(c, "model", cobra.FixedCompletions(modelNames(), cobra.ShellCompDirectiveDefault))
+	}
+}
+
+// mustComplete panics on an error of this program: a flag that does not exist, or twice the same.
+func mustComplete(c *cobra.Command, flag string, f cobra.CompletionFunc) {
+	if err := c.RegisterFlagCompletionFunc(flag, f); err != nil {
+		panic(err)
+	}
+}
+
+// modelNames are the models that have a name of their own; a folder is completed as a file is.
+func modelNames() []string {
+	names := []string{model.Default, "synthetic"}
+	for _, p := range model.Presets() {
+		names = append(names, "synthetic:"+p, "synthetic:"+p+"-quickgelu")
+	}
+	return names
+}

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+)
+
+// limitMemory tells Go's collector how much memory the container has, less a tenth for what is not on
+// Go's heap (the weights' mapped file, libraries), so that it works harder before the kernel kills.
+// GOMEMLIMIT, where it is set, stands. It returns the limit, 0 if there is none.
+func limitMemory() int64 {
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return debug.SetMemoryLimit(-1)
+	}
+	limit := cgroupLimit("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+	if limit > 0 {
+		limit -= limit / 10
+		debug.SetMemoryLimit(limit)
+	}
+	return limit
+}
+
+// cgroupLimit is the first limit in bytes that a file holds: control groups version 2, then 1. "max",
+// and a number near the largest, mean that there is none.
+func cgroupLimit(paths ...string) int64 {
+	for _, p := range paths {
+		text, err := os.ReadFile(p)
+		if err != nil {
+			continue
+		}
+		if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil && n > 0 && n < 1<<60 {
+			return n
+		}
+		return 0
+	}
+	return 0
+}

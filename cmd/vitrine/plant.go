@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/vitrine-project/vitrine/internal/batcher"
+	"github.com/vitrine-project/vitrine/internal/engine"
+	"github.com/vitrine-project/vitrine/internal/engine/cpu"
+	"github.com/vitrine-project/vitrine/internal/engine/null"
+	"github.com/vitrine-project/vitrine/internal/model"
+	"github.com/vitrine-project/vitrine/internal/preproc"
+	"github.com/vitrine-project/vitrine/internal/preproc/jpeg"
+	"github.com/vitrine-project/vitrine/internal/service"
+	"github.com/vitrine-project/vitrine/internal/telemetry"
+)
+
+// plantOptions are all that decides what an image becomes; every command that embeds fills them from
+// the same flags.
+type plantOptions struct {
+	model    modelFlags
+	engine   engineFlags
+	image    imageFlags
+	batch    batchFlags
+	space    string // wanted; "" for any
+	fallback bool   // synthetic weights where the default model cannot be had
+	log      *slog.Logger
+	progress *os.File // where a download shows itself
+	metrics  *telemetry.Metrics
+}
+
+// plant is model, engine, image pipeline and batcher, put together and proven.
+type plant struct{ images *service.Images }
+
+// Close waits for what is being computed and frees the engine.
+func (p *plant) Close() error { return p.images.Close() }
+
+// buildPlant puts everything together and embeds a first image.
+func buildPlant(ctx context.Context, o plantOptions) (*plant, error) {
+	began := time.Now()
+	m, err := o.openModel(ctx)
+	if err != nil {
+		return nil, err
+	}
+	plan := preproc.PlanFor(m.Config)
+	plan.EXIF = o.image.rotate
+	pipeline, err := preproc.New(plan, o.image.options())
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	step := time.Now()
+	e, err := o.newEngine(m)
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	phase(o.log, "engine", step, "engine", e.Spec().Name, "variant", e.Spec().Variant, "precision", e.Spec().Precision,
+		"jpeg", pipeline.JPEG())
+	meta := o.metadata(m, plan, e.Spec())
+	if err := errors.Join(m.Close(), o.checkSpace(meta.Space)); err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	images, err := o.newImages(meta, e, pipeline)
+	if err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	step = time.Now()
+	if err := images.WarmUp(ctx); err != nil {
+		return nil, errors.Join(err, images.Close())
+	}
+	phase(o.log, "first images", step)
+	images.Metrics().SetLoadDuration(time.Since(began))
+	return &plant{images}, nil
+}
+
+// openModel opens the weights, or says loudly that others took their place.
+func (o *plantOptions) openModel(ctx context.Context) (*model.Model, error) {
+	if o.engine.name == "null" && !o.model.given {
+		return weightless()
+	}
+	m, err := o.model.open(ctx, o.log, o.progress)
+	if err == nil || !o.fallback || !errors.Is(err, model.ErrNoNetwork) {
+		return m, err
+	}
+	o.log.Warn("NO NETWORK, SYNTHETIC WEIGHTS: the model cannot be had; the server runs with weights without meaning, on loopback only, "+
+		"so that you see it work. Its embeddings are noise.", "reason", err)
+	synthetic := o.model
+	synthetic.reference = model.SyntheticReference
+	return synthetic.open(ctx, o.log, o.progress)
+}
+
+// weightless is the default model's shape without its weights, for the engine that reads none.
+func weightless() (*model.Model, error) {
+	const name = "ViT-B-32"
+	c, ok := model.Preset(name + "-quickgelu")
+	if !ok {
+		return nil, fmt.Errorf("no architecture %s", name)
+	}
+	return &model.Model{Config: c, WeightsHash: "none",
+		Source: model.Source{Reference: "none", ModelName: name, Pretrained: "openai", Synthetic: true}}, nil
+}
+
+func (o *plantOptions) newEngine(m *model.Model) (engine.Engine, error) {
+	c := m.Config
+	if o.engine.name == "null" {
+		return null.New(null.Options{Width: c.ImageSize, Height: c.ImageSize, Dim: c.EmbedDim,
+			MaxBatch: o.engine.maxBatch, InFlight: o.engine.instances}), nil
+	}
+	return cpu.New(m, cpu.Options{Precision: engine.Precision(o.engine.precision), Threads: o.engine.threads,
+		Instances: o.engine.instances, MaxBatch: o.engine.maxBatch, Logger: o.log})
+}
+
+// metadata is what the service cannot know by itself. The null engine's vectors are in no model's
+// space, whatever its precision is called.
+func (o *plantOptions) metadata(m *model.Model, plan preproc.Plan, spec engine.Spec) service.Metadata {
+	precision, s := string(spec.Precision), m.Source
+	if spec.Name == "null" {
+		precision, s.Synthetic = spec.Name, true
+	}
+	return service.Metadata{
+		ModelName: s.ModelName, Pretrained: s.Pretrained, Synthetic: s.Synthetic, Source: s.Reference,
+		Space:       model.SpaceID(plan.Hash(), m.WeightsHash, precision),
+		WeightsHash: m.WeightsHash, Plan: plan.String(), PlanHash: plan.Hash(), Parameters: m.Parameters(),
+		Name: protocolName(m), Version: "1",
+	}
+}
+
+func (o *plantOptions) checkSpace(space string) error {
+	if o.space == "" || o.space == space {
+		return nil
+	}
+	return fmt.Errorf("--space %s is wanted, but this model, preprocessing and precision make vectors of space %s", o.space, space)
+}
+
+func (o *plantOptions) newImages(meta service.Metadata, e engine.Engine, p *preproc.Pipeline) (*service.Images, error) {
+	return service.New(service.Options{
+		Name: meta.Name, Version: meta.Version, Engine: e, Pipeline: p, Metadata: meta,
+		DecodeWorkers: o.image.workers, DecodeMemory: int64(o.image.memory), Metrics: o.metrics, Logger: o.log,
+		Batcher: batcher.Config{
+			MaxBatchSize: o.engine.maxBatch, PreferredBatchSizes: o.batch.preferred, MaxQueueDelay: o.batch.delay,
+			MaxQueueSize: o.batch.queue, DefaultTimeout: o.batch.timeout, PriorityLevels: uint32(o.batch.levels), Logger: o.log,
+		},
+	})
+}
+
+func (i *imageFlags) options() preproc.Options {
+	return preproc.Options{
+		Limits: preproc.Limits{Bytes: int(i.maxBytes), Pixels: int64(i.maxPixels)},
+		JPEG:   jpeg.Backend(i.jpeg),
+	}
+}
+
+var vitName = regexp.MustCompile(`^vit-([a-z]+)-([0-9]+)`)
+
+// protocolName is what protocols call a model: "openclip_vit_b32" for ViT-B-32.
+func protocolName(m *model.Model) string {
+	name := m.Source.ModelName
+	if name == "" {
+		name = m.Config.Architecture
+	}
+	name = vitName.ReplaceAllString(strings.ToLower(name), "vit_$1$2")
+	return "openclip_" + strings.ReplaceAll(name, "-", "_")
+}

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/vitrine-project/vitrine/internal/cli"
+	"github.com/vitrine-project/vitrine/internal/fault"
+	"github.com/vitrine-project/vitrine/internal/front"
+	"github.com/vitrine-project/vitrine/internal/front/embedapi"
+	"github.com/vitrine-project/vitrine/internal/front/ops"
+	"github.com/vitrine-project/vitrine/internal/telemetry"
+)
+
+// serveOptions are the flags of `vitrine serve`.
+type serveOptions struct {
+	http, metrics  string
+	space          string
+	model          modelFlags
+	engine         engineFlags
+	image          imageFlags
+	batch          batchFlags
+	log            logFlags
+	accessLog      bool
+	pprof          bool
+	maxBody        cli.Bytes
+	bodyMemory     cli.Bytes
+	maxImages      int
+	bodyTimeout    time.Duration
+	requestTimeout time.Duration
+	drainDelay     time.Duration
+	drainTimeout   time.Duration
+}
+
+func serveCommand(std streams) *cobra.Command {
+	var o serveOptions
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Answer image requests over HTTP",
+		Long: `Serve answers on --http:
+  POST /embed           one image as the body
+  POST /embed/base64    {"images": ["<base64 or data URI>", ...]}, as the FastAPI service does
+  POST /embed/batch     multipart form, field files
+  POST /v1/embeddings   OpenAI's shape, images as data URIs
+  GET  /healthz, /readyz, /model-info, /v1/models
+and on --metrics: /metrics for Prometheus, /healthz, /readyz.
+
+It listens on loopback unless told otherwise. With no network, no --model and only loopback addresses it
+falls back to synthetic weights, and says so; on other addresses a model that cannot be had is an error.
+
+SIGTERM or SIGINT: /readyz says no, after --drain-delay no connection is accepted any more, what was
+accepted is answered within --drain-timeout, exit code 0. A second signal stops at once.`,
+		Example: `  vitrine serve
+  vitrine serve --model ./my-clip --http 0.0.0.0:8000 --metrics 0.0.0.0:8002
+  VITRINE_PRECISION=fp32 vitrine serve --config vitrine.yaml`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.model.given = cmd.Flags().Changed("model")
+			return runServe(cmd.Context(), &o, std)
+		},
+	}
+	fs := c.Flags()
+	fs.SortFlags = false
+	o.define(fs)
+	completeValues(c)
+	return c
+}
+
+func (o *serveOptions) define(fs *pflag.FlagSet) {
+	o.maxBody, o.bodyMemory = 64<<20, 1<<30
+	cli.Group(fs, "Addresses", func(fs *pflag.FlagSet) {
+		fs.StringVar(&o.http, "http", "127.0.0.1:8000", "`ADDRESS` of the API; port 0 picks a free one and prints it")
+		fs.StringVar(&o.metrics, "metrics", "127.0.0.1:8002", "`ADDRESS` of metrics and health; off for none")
+		fs.BoolVar(&o.pprof, "pprof", false, "Go's profiles under /debug/pprof/ on the metrics address")
+	})
+	o.model.define(fs)
+	cli.Group(fs, "Model", func(fs *pflag.FlagSet) {
+		fs.StringVar(&o.space, "space", "", "`ID` of the vector space that is wanted; a server that would make vectors of another does not start")
+	})
+	o.engine.define(fs)
+	o.batch.define(fs)
+	o.image.define(fs)
+	cli.Group(fs, "Requests", func(fs *pflag.FlagSet) {
+		fs.Var(&o.maxBody, "max-body", "`bytes` of the largest request body")
+		fs.Var(&o.bodyMemory, "body-memory", "`bytes` of all request bodies held at once; more get 429")
+		fs.Var(cli.NewCount(&o.maxImages, 1024, 1, 1<<20), "max-images", "`images` of one request")
+		fs.DurationVar(&o.bodyTimeout, "body-timeout", 30*time.Second, "longest `time` for a body to arrive")
+		fs.DurationVar(&o.requestTimeout, "request-timeout", time.Minute, "longest `time` from a request's first byte to its answer")
+	})
+	cli.Group(fs, "Shutdown", func(fs *pflag.FlagSet) {
+		fs.DurationVar(&o.drainDelay, "drain-delay", 0, "`time` between saying not ready and closing the door, for load balancers to notice")
+		fs.DurationVar(&o.drainTimeout, "drain-timeout", 30*time.Second, "longest `time` for accepted requests to be answered")
+	})
+	o.log.define(fs, "info")
+	cli.Group(fs, "Log (on standard error)", func(fs *pflag.FlagSet) {
+		fs.BoolVar(&o.accessLog, "access-log", true, "one line a request")
+	})
+}
+
+// server is a running `vitrine serve`.
+type server struct {
+	o       *serveOptions
+	log     *slog.Logger
+	data    *door
+	admin   *door // nil if off
+	front   *front.Front
+	metrics *telemetry.Metrics
+	ops     *ops.Ops
+	began   time.Time
+}
+
+func runServe(ctx context.Context, o *serveOptions, std streams) error {
+	s, err := newServer(o, o.log.logger(std.err))
+	if err != nil {
+		return err
+	}
+	s.data.start()
+	s.admin.start()
+	p, err := s.load(ctx, std)
+	if err != nil {
+		s.hangUp()
+		if cause := context.Cause(ctx); errors.As(cause, new(interrupted)) {
+			s.log.Info("stopped before the model was loaded")
+			return nil
+		}
+		return err
+	}
+	defer p.Close()
+	s.open(p, std)
+	select {
+	case <-ctx.Done():
+		return s.drain(context.Cause(ctx), p)
+	case err = <-s.data.failure():
+	case err = <-s.admin.failure():
+	}
+	s.hangUp()
+	return err
+}
+
+// newServer opens the doors, before anything slow: a port that is taken shows at once, and a probe is
+// answered while the model loads.
+func newServer(o *serveOptions, log *slog.Logger) (*server, error) {
+	s := &server{o: o, log: log, began: time.Now()}
+	var err error
+	if o.http == closedDoor {
+		return nil, cli.Usage{Err: errors.New("--http off: there would be nothing to serve")}
+	}
+	if s.data, err = openDoor("--http", o.http, log); err != nil {
+		return nil, err
+	}
+	if s.admin, err = openDoor("--metrics", o.metrics, log); err != nil {
+		return nil, errors.Join(err, s.data.listener.Close())
+	}
+	if limit := limitMemory(); limit > 0 {
+		log.Debug("memory limit", "bytes", limit)
+	}
+	b := readBuild()
+	s.metrics = telemetry.NewMetrics(telemetry.MetricsOptions{Version: b.Version, Revision: b.Revision})
+	s.front = front.New(front.Options{
+		Logger: log, AccessLog: o.accessLog, Observer: s.metrics, MaxBody: int64(o.maxBody),
+		BodyBudget: int64(o.bodyMemory), BodyTimeout: o.bodyTimeout, RequestTimeout: o.requestTimeout,
+	})
+	s.ops = ops.New(ops.Options{Front: s.front, Version: b.Version, Metrics: s.metrics.Handler(), Pprof: o.pprof})
+	s.data.set(s.loadingHandler())
+	if s.admin != nil {
+		mux := http.NewServeMux()
+		s.ops.RegisterMetrics(mux)
+		s.admin.set(mux)
+	}
+	phase(log, "listening", s.began, "http", s.data.listener.Addr().String(), "version", b.Version)
+	return s, nil
+}
+
+// loadingHandler answers until the model is there: probes as ever, requests with "try again".
+func (s *server) loadingHandler() http.Handler {
+	mux := http.NewServeMux()
+	s.ops.Register(mux)
+	wait := func(*front.Exchange, *http.Request) error {
+		return fault.New(fault.Unavailable, "the model is loading").After(time.Second)
+	}
+	for path, fail := range map[string]func(*front.Exchange, error){"/embed": embedapi.Fail, "/embed/": embedapi.Fail, "/v1/": embedapi.FailOpenAI} {
+		s.front.Register(mux, front.Route{Path: path, Fail: fail,
+			Methods: map[string]front.Handler{http.MethodGet: wait, http.MethodPost: wait}})
+	}
+	return mux
+}
+
+// load makes the plant, with synthetic weights where the fallback's conditions hold.
+func (s *server) load(ctx context.Context, std streams) (*plant, error) {
+	o := plantOptions{
+		model: s.o.model, engine: s.o.engine, image: s.o.image, batch: s.o.batch, space: s.o.space,
+		log: s.log, progress: std.err, metrics: s.metrics,
+		fallback: !s.o.model.given && s.o.space == "" && loopbackOnly(s.o.http, s.o.metrics),
+	}
+	return buildPlant(ctx, o)
+}
+
+// open lets requests in and says so on standard output.
+func (s *server) open(p *plant, std streams) {
+	mux := http.NewServeMux()
+	embedapi.New(embedapi.Options{Front: s.front, Model: p.images, MaxImages: s.o.maxImages}).Register(mux)
+	s.ops.Register(mux)
+	s.ops.SetModel(p.images)
+	s.data.set(mux)
+	meta := p.images.Metadata()
+	phase(s.log, "ready", s.began, "model", meta.ModelName, "pretrained", meta.Pretrained, "engine", meta.Engine,
+		"variant", meta.Variant, "precision", meta.Precision, "space", meta.Space, "synthetic", meta.Synthetic)
+	url := s.data.url()
+	fmt.Fprintf(std.out, "ready on %s (%s, %s %s, %d floats)\n", url, meta.ModelName, meta.Engine, meta.Precision, meta.Dim)
+	if meta.Synthetic {
+		fmt.Fprintln(std.out, "SYNTHETIC WEIGHTS: the embeddings mean nothing")
+	}
+	fmt.Fprintf(std.out, "try: curl --data-binary @photo.jpg %s/embed\n", url)
+	if s.admin != nil {
+		fmt.Fprintf(std.out, "metrics on %s/metrics\n", s.admin.url())
+	}
+}
+
+// drain ends in the order that load balancers need: not ready, a while of answering as ever, no new
+// connection, the answers that are owed, then the engine.
+func (s *server) drain(why error, p *plant) error {
+	began := time.Now()
+	s.ops.SetDraining(true)
+	s.log.Info("draining", "because", why, "delay", s.o.drainDelay, "timeout", s.o.drainTimeout, "in_flight", s.front.InFlight())
+	time.Sleep(s.o.drainDelay)
+	ctx, cancel := context.WithTimeout(context.Background(), s.o.drainTimeout)
+	defer cancel()
+	err := s.data.shutdown(ctx)
+	if err == nil {
+		err = p.images.Drain(ctx)
+	}
+	_ = s.admin.shutdown(ctx) // a scrape that is cut off is nobody's loss
+	if err != nil {
+		return fmt.Errorf("--drain-timeout %v ran out with requests unanswered: %w", s.o.drainTimeout, err)
+	}
+	s.log.Info("drained", "took", time.Since(began))
+	return nil
+}
+
+// hangUp closes the doors at once.
+func (s *server) hangUp() {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = s.data.shutdown(ctx)  // what is wrong has been said already
+	_ = s.admin.shutdown(ctx) // likewise
+}
