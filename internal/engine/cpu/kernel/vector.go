@@ -2,7 +2,7 @@ package kernel
 
 import "github.com/vitrine-project/vitrine/internal/cpufeat"
 
-//go:generate go run -C gen ./vector -out ../vector_amd64.s -stubs ../vector_stubs_amd64.go -pkg kernel
+//go:generate go run -C gen ./vector -out ../vector_amd64.s -stubs ../vector_amd64_gen.go -pkg kernel
 
 // vectorOps are the elementwise kernels and attention's product in one instruction set. Lengths are
 // multiples of vectorStep, except in the portable variant, which takes any.
@@ -44,3 +44,6 @@ func mulRowsPortable(c []float32, ldc int, a []float32, lda int, b []float32, ld
 		}
 	}
 }
+
+// ElementwiseVariant is the name of the variant of the elementwise kernels and of attention that runs.
+func ElementwiseVariant() string { return vectors.Best().Name() }
