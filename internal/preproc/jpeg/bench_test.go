@@ -54,6 +54,17 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
+// BenchmarkPhoto decodes real photographs, small ones.
+func BenchmarkPhoto(b *testing.B) {
+	for _, name := range []string{"coffee-420-q90", "coffee-420-progressive"} {
+		data := goldenFile(b, name)
+		for _, codec := range codecs(b) {
+			b.Run(name+"/"+codec.Name(), func(b *testing.B) { benchCodec(b, codec, data) })
+		}
+		b.Run(name+"/image-jpeg", func(b *testing.B) { benchStd(b, data) })
+	}
+}
+
 func benchCodec(b *testing.B, codec *Codec, data []byte) {
 	var im raster.Image
 	b.SetBytes(int64(len(data)))

@@ -69,11 +69,17 @@ func (c *Codec) Decode(data []byte, dst *raster.Image) error {
 	if err := checkPixels(&d.p, c.MaxPixels); err != nil {
 		return err
 	}
+	// Whatever libjpeg-turbo refuses or warns about, the decoder in Go judges, so that a file is good or
+	// bad whichever library a machine has. It also takes incomplete progressive files, whose smoothing
+	// changed with libjpeg-turbo's versions.
+	if d.p.progressive {
+		if complete, err := d.p.completeFile(); err != nil || !complete {
+			return d.Decode(data, dst)
+		}
+	}
 	dst.Reset(d.p.mode(), d.p.width, d.p.height)
 	if c.turbo.decode(data, dst) == nil {
 		return nil
 	}
-	// Whatever libjpeg-turbo refuses or warns about, the decoder in Go judges, so that a file is good or
-	// bad whichever library a machine has.
 	return d.Decode(data, dst)
 }

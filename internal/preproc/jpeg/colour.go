@@ -1,24 +1,52 @@
 package jpeg
 
+import "encoding/binary"
+
 // converter turns one line of each component into n pixels.
 type converter func(dst []byte, in *[maxComponents][]byte, n int)
 
-// chroma holds the parts of YCbCr to RGB that depend on one chroma sample, with 16 fractional bits:
+// chroma holds the parts of YCbCr to RGB that depend on one chroma sample:
 //
 //	R = Y + 1.40200 Cr    G = Y - 0.34414 Cb - 0.71414 Cr    B = Y + 1.77200 Cb
 //
-// R and B parts are rounded here; the two G parts are added first.
-var chroma = func() (t struct{ crR, cbB, crG, cbG [256]int32 }) {
+// R and B parts are rounded to whole numbers here; the two G parts have 16 fractional bits and are added
+// first. All three lie in one word, R from bit 0, B from bit 16, G from bit 32, so that two look-ups and
+// two additions make a pixel; each is 512 too large, which keeps it positive.
+var chroma = func() (t struct{ cb, cr [256]uint64 }) {
 	const half = 1 << 15
-	for i := range int32(256) {
+	for i := range int64(256) {
 		x := i - 128
-		t.crR[i] = (91881*x + half) >> 16
-		t.cbB[i] = (116130*x + half) >> 16
-		t.crG[i] = -46802 * x
-		t.cbG[i] = -22554*x + half
+		r, b := (91881*x+half)>>16, (116130*x+half)>>16
+		t.cr[i] = uint64((256<<16-46802*x)<<32 + r + 512)
+		t.cb[i] = uint64((256<<16-22554*x+half)<<32 + (b+512)<<16)
 	}
 	return t
 }()
+
+const (
+	lumaLanes   = 1 | 1<<16 | 1<<48 // Y goes into each
+	inRange     = 2<<8 | 2<<24 | 2<<56
+	rangeBits   = 3<<8 | 3<<24 | 3<<56
+	redAndBlue  = 0xFF00FF
+	greenInByte = 0xFF00
+)
+
+// yccPixel is R, G and B in the low three bytes.
+func yccPixel(y, cb, cr byte) uint32 {
+	s := uint64(y)*lumaLanes + chroma.cb[cb] + chroma.cr[cr]
+	if s&rangeBits != inRange {
+		return yccClamped(s)
+	}
+	return uint32(s)&redAndBlue | uint32(s>>40)&greenInByte
+}
+
+// yccClamped is a pixel of which a channel lies outside 0..255.
+func yccClamped(s uint64) uint32 {
+	r := clamp(int32(s&0x3FF) - 512)
+	g := clamp(int32(s>>48&0x3FF) - 512)
+	b := clamp(int32(s>>16&0x3FF) - 512)
+	return uint32(r) | uint32(g)<<8 | uint32(b)<<16
+}
 
 func greyRow(dst []byte, in *[maxComponents][]byte, n int) { copy(dst[:n], in[0]) }
 
@@ -34,13 +62,32 @@ func rgbRow(dst []byte, in *[maxComponents][]byte, n int) {
 func yccRow(dst []byte, in *[maxComponents][]byte, n int) {
 	ys, cbs, crs := in[0][:n], in[1][:n], in[2][:n]
 	dst = dst[:3*n]
-	for i, yy := range ys {
-		y, cb, cr := int32(yy), cbs[i], crs[i]
-		p := (*[3]byte)(dst[3*i:])
-		p[0] = clamp(y + chroma.crR[cr])
-		p[1] = clamp(y + (chroma.cbG[cb]+chroma.crG[cr])>>16)
-		p[2] = clamp(y + chroma.cbB[cb])
+	i := 0
+	for ; i+4 <= n; i += 4 {
+		yccFour((*[12]byte)(dst[3*i:]), (*[4]byte)(ys[i:]), (*[4]byte)(cbs[i:]), (*[4]byte)(crs[i:]))
 	}
+	for ; i < n; i++ {
+		p := yccPixel(ys[i], cbs[i], crs[i])
+		dst[3*i], dst[3*i+1], dst[3*i+2] = byte(p), byte(p>>8), byte(p>>16)
+	}
+}
+
+// yccFour is yccPixel by four: one range check and two stores.
+func yccFour(dst *[12]byte, y, cb, cr *[4]byte) {
+	s0 := uint64(y[0])*lumaLanes + chroma.cb[cb[0]] + chroma.cr[cr[0]]
+	s1 := uint64(y[1])*lumaLanes + chroma.cb[cb[1]] + chroma.cr[cr[1]]
+	s2 := uint64(y[2])*lumaLanes + chroma.cb[cb[2]] + chroma.cr[cr[2]]
+	s3 := uint64(y[3])*lumaLanes + chroma.cb[cb[3]] + chroma.cr[cr[3]]
+	p0 := s0&redAndBlue | s0>>40&greenInByte
+	p1 := s1&redAndBlue | s1>>40&greenInByte
+	p2 := s2&redAndBlue | s2>>40&greenInByte
+	p3 := s3&redAndBlue | s3>>40&greenInByte
+	if (s0^inRange|s1^inRange|s2^inRange|s3^inRange)&rangeBits != 0 {
+		p0, p1 = uint64(yccClamped(s0)), uint64(yccClamped(s1))
+		p2, p3 = uint64(yccClamped(s2)), uint64(yccClamped(s3))
+	}
+	binary.LittleEndian.PutUint64(dst[:8], p0|p1<<24|p2<<48)
+	binary.LittleEndian.PutUint32(dst[8:], uint32(p2>>16|p3<<8))
 }
 
 // cmykRow writes Pillow's CMYK. Pillow takes every four-component JPEG for Adobe's, whose inks are stored
@@ -59,12 +106,8 @@ func cmykRow(dst []byte, in *[maxComponents][]byte, n int) {
 func ycckRow(dst []byte, in *[maxComponents][]byte, n int) {
 	ys, cbs, crs, ks := in[0][:n], in[1][:n], in[2][:n], in[3][:n]
 	dst = dst[:4*n]
-	for i, yy := range ys {
-		y, cb, cr := int32(yy), cbs[i], crs[i]
-		p := (*[4]byte)(dst[4*i:])
-		p[0] = clamp(y + chroma.crR[cr])
-		p[1] = clamp(y + (chroma.cbG[cb]+chroma.crG[cr])>>16)
-		p[2] = clamp(y + chroma.cbB[cb])
-		p[3] = ^ks[i]
+	for i, y := range ys {
+		p := yccPixel(y, cbs[i], crs[i])
+		binary.LittleEndian.PutUint32(dst[4*i:], p|uint32(^ks[i])<<24)
 	}
 }

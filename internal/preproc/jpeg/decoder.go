@@ -19,7 +19,8 @@ type Decoder struct {
 	rows    [maxComponents][]byte
 	unit    [64]int32 // quantisation by one
 	block   [64]int16
-	emitted int // output lines written
+	guess   [64]int16 // a smoothed block
+	emitted int       // output lines written
 }
 
 // Decode writes the image into dst, reusing its memory. After an error dst's pixels are undefined.
@@ -154,13 +155,13 @@ func (d *Decoder) index(c *component) int {
 // decodeBlock decodes one block and transforms it into its component's strip; by counts within the MCU row.
 func (d *Decoder) decodeBlock(c *component, i, row, bx, by int) bool {
 	d.block = [64]int16{}
-	pred, mask, ok := d.br.block(&d.block, c.dc, c.ac, &c.quant, c.pred)
+	info, ok := d.br.block(&d.block, c.dc, c.ac, &c.quant, c.pred)
 	if !ok {
 		return false
 	}
-	c.pred = pred
+	c.pred = info.pred
 	stride := c.bpl * 8
-	idct(&d.block, mask, d.strips[i][((row&1)*c.v+by)*8*stride+bx*8:], stride)
+	transform(&d.block, info.mask, info.size, d.strips[i][((row&1)*c.v+by)*8*stride+bx*8:], stride)
 	return true
 }
 
@@ -251,11 +252,12 @@ func (d *Decoder) decodeScans(dst *raster.Image) error {
 // render transforms all coefficients, MCU row by MCU row.
 func (d *Decoder) render(dst *raster.Image) {
 	p := &d.p
+	smooth := p.smoothable()
 	for row := range p.mcuY {
 		for i := range p.ncomp {
 			c := &p.comps[i]
 			for by := range c.v {
-				d.renderBlocks(c, i, row, by)
+				d.renderBlocks(c, i, row, by, smooth)
 			}
 		}
 		d.emit(row, dst)
@@ -263,26 +265,44 @@ func (d *Decoder) render(dst *raster.Image) {
 }
 
 // renderBlocks transforms one line of blocks.
-func (d *Decoder) renderBlocks(c *component, i, row, by int) {
+func (d *Decoder) renderBlocks(c *component, i, row, by int, smooth bool) {
 	stride := c.bpl * 8
 	out := d.strips[i][((row&1)*c.v+by)*8*stride:]
-	coefs := d.coefs[i][(row*c.v+by)*c.bpl*64:]
+	y := row*c.v + by
+	last := c.rows - 1
+	if row == d.p.mcuY-1 {
+		last = c.bh - 1
+	}
+	if y > last {
+		return // padding
+	}
+	coefs := d.coefs[i][y*c.bpl*64:]
 	for bx := range c.bw {
 		in := (*[64]int16)(coefs[bx*64:])
-		mask := dequantise(&d.block, in, &c.quant)
-		idct(&d.block, mask, out[bx*8:], stride)
+		if smooth {
+			d.guess = *in
+			in = &d.guess
+			c.smooth(in, d.coefs[i], bx, y, last)
+		}
+		mask, size := dequantise(&d.block, in, &c.quant)
+		transform(&d.block, mask, size, out[bx*8:], stride)
 	}
 }
 
-// dequantise scales a block and tells which places are occupied.
-func dequantise(out, in *[64]int16, quant *[64]int32) (mask uint32) {
-	*out = [64]int16{int16(int32(in[0]) * quant[0])}
+// dequantise scales a block and tells which places are occupied and the sum of magnitudes, nearly.
+func dequantise(out, in *[64]int16, quant *[64]int32) (mask uint32, size int32) {
+	*out = [64]int16{}
+	v := int32(int16(int32(in[0]) * quant[0]))
+	out[0] = int16(v)
+	size = v ^ v>>31
 	for k := 1; k < 64; k++ {
 		pos := zigzag[k] & 63
-		if v := in[pos]; v != 0 {
-			out[pos] = int16(int32(v) * quant[k])
+		if c := in[pos]; c != 0 {
+			v := int32(int16(int32(c) * quant[k]))
+			out[pos] = int16(v)
 			mask |= occupied[k]
+			size += v ^ v>>31
 		}
 	}
-	return mask
+	return mask, size
 }

@@ -119,8 +119,8 @@ func TestBackendsAgree(t *testing.T) {
 	var a, b raster.Image
 	worst := 0
 	for _, c := range goldenCases(t) {
-		if c.Error != "" || d.Decode(c.JPEG, &a) != nil {
-			continue
+		if c.Error != "" || d.Decode(c.JPEG, &a) != nil || strings.HasPrefix(c.Name, "incomplete-") {
+			continue // libjpeg-turbo's smoothing depends on its version
 		}
 		b.Reset(a.Mode, a.Width, a.Height)
 		if err := lib.decode(c.JPEG, &b); err != nil {

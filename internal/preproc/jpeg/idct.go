@@ -1,5 +1,7 @@
 package jpeg
 
+import "encoding/binary"
+
 // Fixed-point constants of the Loeffler, Ligtenberg and Moschytz inverse DCT with 13 fractional bits, as
 // libjpeg's "islow" rounds them.
 const (
@@ -31,16 +33,32 @@ func idct(in *[64]int16, mask uint32, out []byte, stride int) {
 	}
 	var ws [64]int32
 	columns(in, mask|1<<8, &ws)
+	right := mask>>8&0xFE != 0    // something right of the first column
+	farRight := mask>>8&0xF0 != 0 // something in the right half
 	for y := range 8 {
 		row := (*[8]int32)(ws[8*y:])
 		o := (*[8]byte)(out[y*stride:])
-		if mask>>9 == 0 {
+		if !right {
 			v := clamp((row[0]+1<<4)>>5 + 128)
 			*o = [8]byte{v, v, v, v, v, v, v, v}
 			continue
 		}
-		idctRow(row, o)
+		idctRow(row, o, farRight)
 	}
+}
+
+// plainSize bounds the sum of magnitudes of a block's coefficients under which no intermediate value of
+// the transform needs more than 16 bits where libjpeg-turbo's vector code has no more: a pass grows a
+// value by at most 1.39, the first also by 4. Blocks of images stay below, but for extreme noise.
+const plainSize = 2900
+
+// transform is the inverse DCT of a dequantised block whose coefficients' magnitudes add up to size.
+func transform(in *[64]int16, mask uint32, size int32, out []byte, stride int) {
+	if size > plainSize {
+		idctWrapping(in, mask, out, stride)
+		return
+	}
+	idct(in, mask, out, stride)
 }
 
 // flat fills a block with one value.
@@ -60,6 +78,7 @@ func clamp(v int32) byte {
 
 // columns is the first pass.
 func columns(in *[64]int16, mask uint32, ws *[64]int32) {
+	lower := mask>>16&0xF0 != 0 // something in the lower half
 	for x := range 8 {
 		m := mask >> uint(x)
 		if m&1 == 0 {
@@ -72,8 +91,14 @@ func columns(in *[64]int16, mask uint32, ws *[64]int32) {
 			continue
 		}
 		const round = 1 << (pass1Shift - 1)
-		e0, e1, e2, e3 := even(int32(in[x]), int32(in[16+x]), int32(in[32+x]), int32(in[48+x]), round)
-		o0, o1, o2, o3 := odd(int32(in[8+x]), int32(in[24+x]), int32(in[40+x]), int32(in[56+x]))
+		var e0, e1, e2, e3, o0, o1, o2, o3 int32
+		if lower {
+			e0, e1, e2, e3 = even(int32(in[x]), int32(in[16+x]), int32(in[32+x]), int32(in[48+x]), round)
+			o0, o1, o2, o3 = odd(int32(in[8+x]), int32(in[24+x]), int32(in[40+x]), int32(in[56+x]))
+		} else {
+			e0, e1, e2, e3 = even(int32(in[x]), int32(in[16+x]), 0, 0, round)
+			o0, o1, o2, o3 = odd(int32(in[8+x]), int32(in[24+x]), 0, 0)
+		}
 		ws[x] = (e0 + o0) >> pass1Shift
 		ws[56+x] = (e0 - o0) >> pass1Shift
 		ws[8+x] = (e1 + o1) >> pass1Shift
@@ -85,19 +110,29 @@ func columns(in *[64]int16, mask uint32, ws *[64]int32) {
 	}
 }
 
-// idctRow is the second pass for one row; the level shift of 128 rides on the rounding term.
-func idctRow(w *[8]int32, o *[8]byte) {
+// idctRow is the second pass for one row; the level shift of 128 rides on the rounding term. Without
+// farRight inputs 4 to 7 are zero.
+func idctRow(w *[8]int32, o *[8]byte, farRight bool) {
 	const round = 1<<(pass2Shift-1) + 128<<pass2Shift
-	e0, e1, e2, e3 := even(w[0], w[2], w[4], w[6], round)
-	o0, o1, o2, o3 := odd(w[1], w[3], w[5], w[7])
-	o[0] = clamp((e0 + o0) >> pass2Shift)
-	o[7] = clamp((e0 - o0) >> pass2Shift)
-	o[1] = clamp((e1 + o1) >> pass2Shift)
-	o[6] = clamp((e1 - o1) >> pass2Shift)
-	o[2] = clamp((e2 + o2) >> pass2Shift)
-	o[5] = clamp((e2 - o2) >> pass2Shift)
-	o[3] = clamp((e3 + o3) >> pass2Shift)
-	o[4] = clamp((e3 - o3) >> pass2Shift)
+	var e0, e1, e2, e3, o0, o1, o2, o3 int32
+	if farRight {
+		e0, e1, e2, e3 = even(w[0], w[2], w[4], w[6], round)
+		o0, o1, o2, o3 = odd(w[1], w[3], w[5], w[7])
+	} else {
+		e0, e1, e2, e3 = even(w[0], w[2], 0, 0, round)
+		o0, o1, o2, o3 = odd(w[1], w[3], 0, 0)
+	}
+	v0, v7 := (e0+o0)>>pass2Shift, (e0-o0)>>pass2Shift
+	v1, v6 := (e1+o1)>>pass2Shift, (e1-o1)>>pass2Shift
+	v2, v5 := (e2+o2)>>pass2Shift, (e2-o2)>>pass2Shift
+	v3, v4 := (e3+o3)>>pass2Shift, (e3-o3)>>pass2Shift
+	if uint32(v0|v1|v2|v3|v4|v5|v6|v7) > 255 {
+		*o = [8]byte{clamp(v0), clamp(v1), clamp(v2), clamp(v3), clamp(v4), clamp(v5), clamp(v6), clamp(v7)}
+		return
+	}
+	lo := uint32(v0) | uint32(v1)<<8 | uint32(v2)<<16 | uint32(v3)<<24
+	hi := uint32(v4) | uint32(v5)<<8 | uint32(v6)<<16 | uint32(v7)<<24
+	binary.LittleEndian.PutUint64(o[:], uint64(lo)|uint64(hi)<<32)
 }
 
 // even is the half of the transform that inputs 0, 2, 4 and 6 make; round is added to each output.

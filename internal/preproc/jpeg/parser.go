@@ -1,6 +1,7 @@
 package jpeg
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/vitrine-project/vitrine/internal/fault"
@@ -48,6 +49,9 @@ type component struct {
 
 	quant   [64]int32 // in zigzag order; taken from the table at the component's first scan
 	scanned bool
+	// known is the lowest bit that a progressive file has sent of each coefficient, in zigzag order; -1
+	// if it has sent none.
+	known [64]int8
 
 	kernel upsampling
 	hx, vx int // expansion to the frame's size
@@ -118,6 +122,16 @@ func (p *parser) readHeader(data []byte) error {
 	return nil
 }
 
+// completeFile walks the remaining scans' headers and says whether they send every bit.
+func (p *parser) completeFile() (bool, error) {
+	for {
+		more, err := p.nextScan()
+		if err != nil || !more {
+			return p.complete(), err
+		}
+	}
+}
+
 // reset forgets the previous file but keeps built Huffman tables, which most files share.
 func (p *parser) reset(data []byte) {
 	p.data, p.pos = data, 0
@@ -162,7 +176,12 @@ func (p *parser) nextScan() (bool, error) {
 // marker finds the next marker, skipping whatever is not one, as libjpeg does.
 func (p *parser) marker() (byte, error) {
 	for i := p.pos; i+1 < len(p.data); i++ {
-		if c := p.data[i+1]; p.data[i] == 0xFF && c != 0 && c != 0xFF {
+		skip := bytes.IndexByte(p.data[i:len(p.data)-1], 0xFF)
+		if skip < 0 {
+			break
+		}
+		i += skip
+		if c := p.data[i+1]; c != 0 && c != 0xFF {
 			p.pos = i + 2
 			return c, nil
 		}
@@ -267,7 +286,11 @@ func (p *parser) components(b []byte) error {
 		if h < 1 || h > 4 || v < 1 || v > 4 {
 			return invalid("component %d has sampling factors %dx%d", i, h, v)
 		}
-		p.comps[i] = component{id: b[3*i], h: h, v: v, tq: b[3*i+2]}
+		c := &p.comps[i]
+		*c = component{id: b[3*i], h: h, v: v, tq: b[3*i+2]}
+		for k := range c.known {
+			c.known[k] = -1
+		}
 		p.maxH, p.maxV = max(p.maxH, h), max(p.maxV, v)
 	}
 	p.mcuX, p.mcuY = ceilDiv(p.width, 8*p.maxH), ceilDiv(p.height, 8*p.maxV)
@@ -364,7 +387,7 @@ func (p *parser) startScan(b []byte) error {
 		return invalid("an MCU of %d blocks", blocks)
 	}
 	if p.progressive {
-		return s.checkProgression()
+		return s.progress()
 	}
 	return nil
 }
@@ -430,11 +453,17 @@ func (p *parser) table(class, slot byte) (*huffman, error) {
 	return h, h.build(class == 0)
 }
 
-// checkProgression is the rule for progressive scans (T.81 G.1.1.1).
-func (s *scanHeader) checkProgression() error {
+// progress checks a progressive scan (T.81 G.1.1.1) and notes what it sends. As in libjpeg the order of
+// scans is not checked.
+func (s *scanHeader) progress() error {
 	ok := s.ss == 0 && s.se == 0 || s.ss > 0 && s.ss <= s.se && s.se < 64 && s.n == 1
 	if !ok || s.ah != 0 && s.al != s.ah-1 || s.al > 13 {
 		return invalid("progressive scan of coefficients %d to %d, bits %d to %d", s.ss, s.se, s.ah, s.al)
+	}
+	for _, c := range s.comp[:s.n] {
+		for k := s.ss; k <= s.se; k++ {
+			c.known[k] = int8(s.al)
+		}
 	}
 	return nil
 }

@@ -91,7 +91,7 @@ func (d *Decoder) scanBlock(c *component, coef *[64]int16, prog *progression) bo
 		return prog.block(&d.br, coef, c)
 	}
 	*coef = [64]int16{} // a component sent twice counts once
-	pred, _, ok := d.br.block(coef, c.dc, c.ac, &d.unit, c.pred)
-	c.pred = pred
+	info, ok := d.br.block(coef, c.dc, c.ac, &d.unit, c.pred)
+	c.pred = info.pred
 	return ok
 }

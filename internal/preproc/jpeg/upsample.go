@@ -1,5 +1,7 @@
 package jpeg
 
+import "encoding/binary"
+
 // upsampling is how a component's lines grow to the image's size.
 type upsampling uint8
 
@@ -61,24 +63,6 @@ func (c *component) line(strip, scratch []byte, y, width int) []byte {
 	return scratch
 }
 
-// triangleH doubles a line: outputs lie at quarter distances between inputs, weights 3/4 and 1/4. One half
-// is rounded down on the left and up on the right of a sample, which leaves no bias.
-func triangleH(out, in []byte) {
-	n := len(in)
-	out = out[:2*n]
-	out[0] = in[0]
-	out[1] = byte((int(in[0])*3 + int(in[1]) + 2) >> 2)
-	prev, this := uint32(in[0]), uint32(in[1])
-	for i, next := range in[2:] {
-		o := (*[2]byte)(out[2*i+2:])
-		o[0] = byte((this*3 + prev + 1) >> 2)
-		o[1] = byte((this*3 + uint32(next) + 2) >> 2)
-		prev, this = this, uint32(next)
-	}
-	out[2*n-2] = byte((this*3 + prev + 1) >> 2)
-	out[2*n-1] = byte(this)
-}
-
 // triangleV is a line between two: 3/4 of the near one, 1/4 of the far one.
 func triangleV(out, near, far []byte, bias int) {
 	out, far = out[:len(near)], far[:len(near)]
@@ -87,25 +71,55 @@ func triangleV(out, near, far []byte, bias int) {
 	}
 }
 
+// triangleH doubles a line: outputs lie at quarter distances between inputs, weights 3/4 and 1/4. Halves are
+// rounded down left of a sample and up right of it, which leaves no bias.
+func triangleH(out, in []byte) { double(out, in, in, 4, 8) }
+
 // triangleHV doubles the line between near (3/4) and far (1/4).
-func triangleHV(out, near, far []byte) {
+func triangleHV(out, near, far []byte) { double(out, near, far, 8, 7) }
+
+// Lanes: a uint64 holds four numbers of 16 bits.
+const (
+	lanes    = 0x0001000100010001
+	laneByte = 0x00FF * lanes
+)
+
+// double filters the column sums s = 3*near+far, with the outermost repeated:
+//
+//	out[2i] = (3 s[i] + s[i-1] + left) / 16    out[2i+1] = (3 s[i] + s[i+1] + right) / 16
+//
+// Eight inputs at a time: those at even places in the lanes of one word, those at odd places in another.
+func double(out, near, far []byte, left, right uint64) {
 	n := len(near)
 	out, far = out[:2*n], far[:n]
-	prev := uint32(near[0])*3 + uint32(far[0])
-	this := uint32(near[1])*3 + uint32(far[1])
-	out[0] = byte((prev*4 + 8) >> 4)
-	out[1] = byte((prev*3 + this + 7) >> 4)
-	far2 := far[2:]
-	for i, v := range near[2:] {
-		next := uint32(v)*3 + uint32(far2[i])
-		o := (*[2]byte)(out[2*i+2:])
-		o[0] = byte((this*3 + prev + 8) >> 4)
-		o[1] = byte((this*3 + next + 7) >> 4)
-		prev, this = this, next
+	sum := func(i int) uint64 { return 3*uint64(near[i]) + uint64(far[i]) }
+	prev, i := sum(0), 0
+	for ; i+8 < n; i += 8 {
+		x, y := binary.LittleEndian.Uint64(near[i:]), binary.LittleEndian.Uint64(far[i:])
+		even := 3*(x&laneByte) + y&laneByte
+		odd := 3*(x>>8&laneByte) + y>>8&laneByte
+		a := 3*even + (odd<<16 | prev) + left*lanes
+		b := 3*even + odd + right*lanes
+		c := 3*odd + even + left*lanes
+		d := 3*odd + (even>>16 | sum(i+8)<<48) + right*lanes
+		ab := a>>4&laneByte | b<<4&(laneByte<<8)
+		cd := c>>4&laneByte | d<<4&(laneByte<<8)
+		o := (*[16]byte)(out[2*i:])
+		binary.LittleEndian.PutUint64(o[:8], apart(ab)|apart(cd)<<16)
+		binary.LittleEndian.PutUint64(o[8:], apart(ab>>32)|apart(cd>>32)<<16)
+		prev = odd >> 48
 	}
-	out[2*n-2] = byte((this*3 + prev + 8) >> 4)
-	out[2*n-1] = byte((this*4 + 7) >> 4)
+	for ; i < n; i++ {
+		this := sum(i)
+		next := sum(min(i+1, n-1))
+		out[2*i] = byte((3*this + prev + left) >> 4)
+		out[2*i+1] = byte((3*this + next + right) >> 4)
+		prev = this
+	}
 }
+
+// apart moves the second lowest lane up by one.
+func apart(v uint64) uint64 { return (v&0xFFFFFFFF | v<<16) & 0x0000FFFF0000FFFF }
 
 // replicate repeats each sample hx times.
 func replicate(out, in []byte, hx int) {

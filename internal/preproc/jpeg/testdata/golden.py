@@ -131,6 +131,14 @@ def cases():
     yield "padding-before-marker", b[:2] + b"\xff\xff\xff" + b[2:]
     segs, rest = segments(b)
     yield "unknown-segment", join(segs[:1] + [(0xED, b"\xff\xd9" * 20), (0xFE, b"comment")] + segs[1:], rest)
+    p = cjpeg(k, "-quality", "70", "-progressive", "-sample", "2x2")
+    starts = [i for i in range(len(p) - 1) if p[i : i + 2] == b"\xff\xda"]
+    tables = [i for i in range(len(p) - 1) if p[i : i + 2] == b"\xff\xc4"]
+    for n in range(1, len(starts)):
+        end = max(i for i in tables + starts if i < starts[n] and i > starts[n - 1]) if any(starts[n - 1] < i < starts[n] for i in tables) else starts[n]
+        yield "incomplete-%d-scans" % n, p[:end] + b"\xff\xd9"
+    g = cjpeg(a, "-quality", "40", "-progressive", "-grayscale")
+    yield "incomplete-grey", g[: g.index(b"\xff\xc4", g.index(b"\xff\xda"))] + b"\xff\xd9"
     # What Pillow refuses has its error instead of pixels.
     yield "cut-end-marker", b[:-2]
     yield "cut-half", b[: len(b) // 2]
