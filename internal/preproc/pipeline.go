@@ -29,7 +29,7 @@ type Options struct {
 }
 
 // Pipeline carries out a plan. It is safe for concurrent use and allocates nothing per image once its
-// scratch memory has grown (golang.org/x/image's WebP decoder excepted). Its errors are *fault.Error
+// scratch memory has grown, except in libraries: the WebP bit streams and inflate's code tables. Its errors are *fault.Error
 // that name no item.
 type Pipeline struct {
 	plan    Plan
