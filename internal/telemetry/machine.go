@@ -74,7 +74,11 @@ func (t cpuTimes) since(was cpuTimes) float64 {
 	if t.total <= was.total || t.idle < was.idle {
 		return 0
 	}
-	return max(0, 1-float64(t.idle-was.idle)/float64(t.total-was.total))
+	total, idle := t.total-was.total, t.idle-was.idle
+	if idle > total {
+		return 0
+	}
+	return float64(total-idle) / float64(total)
 }
 
 // parseStat reads the first line of /proc/stat:
