@@ -10,6 +10,7 @@ type bits struct {
 	acc  uint64 // unread bits, left-aligned, zero below
 	n    int    // how many, padding included
 	pad  int    // padding bits appended so far
+	bad  bool   // a symbol was met that means nothing where it stood
 }
 
 // start begins a segment at data[pos].
@@ -18,7 +19,7 @@ func (b *bits) start(data []byte, pos int) { *b = bits{data: data, pos: pos} }
 // overrun says whether bits were read that the data does not have.
 func (b *bits) overrun() bool { return b.pad > b.n }
 
-// fill brings n to at least 32. It may be called with n up to 32.
+// fill brings n to at least 32; before, it is at most that.
 func (b *bits) fill() {
 	if p := b.pos; p+4 <= len(b.data) {
 		w := binary.BigEndian.Uint32(b.data[p:])
@@ -98,7 +99,7 @@ func (b *bits) take(n uint) int32 {
 }
 
 // pair decodes a run length and a value (T.81 F.2.2.1, F.2.2.2): a symbol run<<4|size, then size bits. The
-// value is 0 only for size 0. The run is -1 for a code that the table does not have.
+// value is 0 only for size 0.
 func (b *bits) pair(h *huffman) (run, value int32) {
 	if b.n < 32 {
 		b.fill()
@@ -110,9 +111,7 @@ func (b *bits) pair(h *huffman) (run, value int32) {
 	}
 	symbol := e >> 8
 	if e == 0 {
-		if symbol = b.longSymbol(h); symbol < 0 {
-			return -1, 0
-		}
+		symbol = b.longSymbol(h)
 	} else {
 		b.skip(uint(e & 63))
 	}
@@ -125,7 +124,8 @@ func (b *bits) pair(h *huffman) (run, value int32) {
 	return symbol >> 4, value
 }
 
-// longSymbol decodes a code of more than lookBits.
+// longSymbol decodes a code of more than lookBits. For a code that the table does not have libjpeg takes 17
+// bits and the symbol 0, and so does this.
 func (b *bits) longSymbol(h *huffman) int32 {
 	for l := uint(lookBits + 1); l <= 16; l++ {
 		if code := int32(b.acc >> (64 - l)); code <= h.maxcode[l] {
@@ -133,5 +133,6 @@ func (b *bits) longSymbol(h *huffman) int32 {
 			return int32(h.symbols[uint8(h.offset[l]+code)])
 		}
 	}
-	return -1
+	b.skip(17)
+	return 0
 }

@@ -89,23 +89,25 @@ func (d *Decoder) decodeSingle(dst *raster.Image) error {
 				left = p.restart
 			}
 			left--
-			if !d.decodeUnit(row, unit) {
-				return errBadCode()
-			}
+			d.decodeUnit(row, unit)
 		}
-		if d.br.overrun() {
-			return d.errEarly()
+		if err := d.damage(); err != nil {
+			return err
 		}
 		d.emit(row, dst)
 	}
 	return d.finish()
 }
 
-func errBadCode() error { return invalid("a bad Huffman code") }
-
-// errEarly tells data that ends at a marker from a file that just ends.
-func (d *Decoder) errEarly() error {
-	if d.br.pos+1 >= len(d.br.data) {
+// damage is what is wrong with the entropy-coded data read so far: a file that just ends, data that stops
+// at a marker too early, or a senseless symbol.
+func (d *Decoder) damage() error {
+	switch {
+	case d.br.bad:
+		return invalid("the image data is damaged")
+	case !d.br.overrun():
+		return nil
+	case d.br.pos+1 >= len(d.br.data):
 		return errTruncated()
 	}
 	return invalid("the image data ends early")
@@ -122,24 +124,22 @@ func (d *Decoder) unitsInRow(row int) int {
 }
 
 // decodeUnit decodes one MCU and transforms its blocks into the strips.
-func (d *Decoder) decodeUnit(row, unit int) bool {
+func (d *Decoder) decodeUnit(row, unit int) {
 	p := &d.p
 	if p.ncomp == 1 {
 		c := &p.comps[0]
-		return d.decodeBlock(c, 0, row, unit%c.bw, unit/c.bw)
+		d.decodeBlock(c, 0, row, unit%c.bw, unit/c.bw)
+		return
 	}
 	for i := range p.scan.n {
 		c := p.scan.comp[i]
 		strip := d.index(c)
 		for v := range c.v {
 			for h := range c.h {
-				if !d.decodeBlock(c, strip, row, unit*c.h+h, v) {
-					return false
-				}
+				d.decodeBlock(c, strip, row, unit*c.h+h, v)
 			}
 		}
 	}
-	return true
 }
 
 // index is the component's place in the frame.
@@ -152,23 +152,20 @@ func (d *Decoder) index(c *component) int {
 	return 0
 }
 
-// decodeBlock decodes one block and transforms it into its component's strip; by counts within the MCU row.
-func (d *Decoder) decodeBlock(c *component, i, row, bx, by int) bool {
+// decodeBlock decodes one block and transforms it into the strip of component i; bx and by count blocks
+// within the MCU row.
+func (d *Decoder) decodeBlock(c *component, i, row, bx, by int) {
 	d.block = [64]int16{}
-	info, ok := d.br.block(&d.block, c.dc, c.ac, &c.quant, c.pred)
-	if !ok {
-		return false
-	}
+	info := d.br.block(&d.block, c.dc, c.ac, &c.quant, c.pred)
 	c.pred = info.pred
 	stride := c.bpl * 8
 	transform(&d.block, info.mask, info.size, d.strips[i][((row&1)*c.v+by)*8*stride+bx*8:], stride)
-	return true
 }
 
 // resync reads the restart marker that must be next, and forgets predictions.
 func (d *Decoder) resync(next *byte) error {
-	if d.br.overrun() {
-		return d.errEarly()
+	if err := d.damage(); err != nil {
+		return err
 	}
 	p := &d.p
 	p.pos = d.br.pos
@@ -289,20 +286,25 @@ func (d *Decoder) renderBlocks(c *component, i, row, by int, smooth bool) {
 	}
 }
 
-// dequantise scales a block and tells which places are occupied and the sum of magnitudes, nearly.
+// dequantise scales a block and tells which places are occupied and the sum of magnitudes, as blockInfo
+// has them. Most of a block is zero: it is looked at by fours.
 func dequantise(out, in *[64]int16, quant *[64]int32) (mask uint32, size int32) {
 	*out = [64]int16{}
-	v := int32(int16(int32(in[0]) * quant[0]))
-	out[0] = int16(v)
-	size = v ^ v>>31
-	for k := 1; k < 64; k++ {
-		pos := zigzag[k] & 63
-		if c := in[pos]; c != 0 {
-			v := int32(int16(int32(c) * quant[k]))
-			out[pos] = int16(v)
-			mask |= occupied[k]
-			size += v ^ v>>31
+	for four := 0; four < 64; four += 4 {
+		if in[four]|in[four+1]|in[four+2]|in[four+3] == 0 {
+			continue
 		}
+		for pos := four; pos < four+4; pos++ {
+			if in[pos] != 0 {
+				v := int32(int16(int32(in[pos]) * quant[pos]))
+				out[pos] = int16(v)
+				mask |= occupied[pos]
+				size += v ^ v>>31
+			}
+		}
+	}
+	if in[0] != 0 && mask == occupied[0] {
+		mask = 0 // nothing but DC
 	}
 	return mask, size
 }

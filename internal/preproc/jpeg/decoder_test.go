@@ -2,6 +2,7 @@ package jpeg
 
 import (
 	"bytes"
+	"strings"
 	"sync"
 	"testing"
 
@@ -156,7 +157,7 @@ func TestCodecIsConcurrent(t *testing.T) {
 	for _, codec := range codecs(t) {
 		want := make([]raster.Image, len(cases))
 		for i, c := range cases {
-			if c.Error == "" {
+			if c.Error == "" && !strings.HasPrefix(c.Name, "damaged-") {
 				if err := codec.Decode(c.JPEG, &want[i]); err != nil {
 					t.Fatal(err)
 				}
@@ -168,7 +169,7 @@ func TestCodecIsConcurrent(t *testing.T) {
 				var im raster.Image
 				for i := range cases {
 					i = (i + worker*31) % len(cases)
-					if cases[i].Error != "" {
+					if want[i].Pix == nil {
 						continue
 					}
 					if err := codec.Decode(cases[i].JPEG, &im); err != nil || !bytes.Equal(im.Pix, want[i].Pix) {

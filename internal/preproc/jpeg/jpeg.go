@@ -5,10 +5,10 @@
 //
 // Read are baseline, extended sequential and progressive files with Huffman coding and 8 bits a sample, of
 // one, three or four components. Arithmetic coding, lossless, hierarchical and 12-bit files are
-// fault.UnsupportedMedia. A file that ends early, or whose entropy-coded data is damaged, is fault.Invalid:
-// Pillow too refuses truncated files, but it returns what libjpeg makes of damaged bits; an embedding of
-// such an image would look like any other, so here it is an error. What does no harm to pixels passes:
-// bytes between segments or after the end, unknown segments, odd progressions.
+// fault.UnsupportedMedia. A file that ends early is fault.Invalid, as in Pillow. So is one whose image data
+// stops at a marker too early, or misses its restart markers: there Pillow fills up with grey, and the
+// embedding of such an image would look like any other. All else passes as in Pillow, and with its pixels:
+// bits that mean nothing, bytes between segments or after the end, unknown segments, odd progressions.
 package jpeg
 
 import (

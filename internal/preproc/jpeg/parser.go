@@ -47,7 +47,7 @@ type component struct {
 	bw, bh        int // in blocks, as a scan of this component alone has them
 	bpl, rows     int // in blocks, padded to whole MCUs: blocks a line, block rows
 
-	quant   [64]int32 // in zigzag order; taken from the table at the component's first scan
+	quant   [64]int32 // in natural order; taken from the table at the component's first scan
 	scanned bool
 	// known is the lowest bit that a progressive file has sent of each coefficient, in zigzag order; -1
 	// if it has sent none.
@@ -418,7 +418,7 @@ func (p *parser) readyComponent(c *component, selectors byte) error {
 			return invalid("quantisation table %d is missing", c.tq)
 		}
 		for i, q := range p.quant[c.tq] {
-			c.quant[i] = int32(q)
+			c.quant[zigzag[i]] = int32(q)
 		}
 		c.scanned = true
 	}

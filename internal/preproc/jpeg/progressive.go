@@ -7,45 +7,39 @@ type progression struct {
 	eobrun     int32 // blocks still to skip in this band
 }
 
-// block decodes one component's share of the scan for one block, in natural order; false for a bad code.
-func (p *progression) block(b *bits, coef *[64]int16, c *component) bool {
+// block decodes one component's share of the scan for one block, in natural order.
+func (p *progression) block(b *bits, coef *[64]int16, c *component) {
 	switch {
 	case p.ss == 0 && !p.refine:
-		run, diff := b.pair(c.dc)
+		_, diff := b.pair(c.dc)
 		c.pred += diff
 		coef[0] = int16(c.pred << uint(p.al))
-		return run >= 0
 	case p.ss == 0:
 		coef[0] |= int16(b.bit() << uint(p.al))
-		return true
 	case !p.refine:
-		return p.acFirst(b, coef, c.ac)
+		p.acFirst(b, coef, c.ac)
+	default:
+		p.acRefine(b, coef, c.ac)
 	}
-	return p.acRefine(b, coef, c.ac)
 }
 
 // acFirst decodes the first scan of a band.
-func (p *progression) acFirst(b *bits, coef *[64]int16, ac *huffman) bool {
+func (p *progression) acFirst(b *bits, coef *[64]int16, ac *huffman) {
 	if p.eobrun > 0 {
 		p.eobrun--
-		return true
+		return
 	}
 	for k := p.ss; k <= p.se; k++ {
 		run, v := b.pair(ac)
-		switch {
-		case run < 0:
-			return false
-		case v != 0:
-			k += int(run)
-			coef[zigzag[k]] = int16(v << uint(p.al))
-		case run == 15:
-			k += 15
-		default:
+		if v == 0 && run != 15 {
 			p.eobrun = b.eobRun(run) - 1
-			return true
+			return
+		}
+		k += int(run)
+		if v != 0 {
+			coef[zigzag[k]] = int16(v << uint(p.al))
 		}
 	}
-	return true
 }
 
 // eobRun is the number of blocks, this one included, whose band ends here.
@@ -59,17 +53,15 @@ func (b *bits) eobRun(run int32) int32 {
 
 // acRefine adds one bit to a band (T.81 G.1.2.3): each coefficient that is already nonzero has a
 // correction bit in the stream, and runs count only zero ones.
-func (p *progression) acRefine(b *bits, coef *[64]int16, ac *huffman) bool {
+func (p *progression) acRefine(b *bits, coef *[64]int16, ac *huffman) {
 	k := p.ss
 	for p.eobrun == 0 && k <= p.se {
 		run, v := b.pair(ac)
-		if run < 0 || v < -1 || v > 1 {
-			return false
-		}
 		if v == 0 && run != 15 {
 			p.eobrun = b.eobRun(run)
 			break
 		}
+		b.bad = b.bad || v < -1 || v > 1
 		k = p.correct(b, coef, k, run)
 		if v != 0 {
 			coef[zigzag[k]] = int16(v << uint(p.al))
@@ -80,7 +72,6 @@ func (p *progression) acRefine(b *bits, coef *[64]int16, ac *huffman) bool {
 		p.correct(b, coef, k, 64)
 		p.eobrun--
 	}
-	return true
 }
 
 // correct reads the correction bits from k on, up to and without the zero coefficient after run zeros,

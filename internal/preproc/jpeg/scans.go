@@ -25,13 +25,11 @@ func (d *Decoder) decodeScan() error {
 				return err
 			}
 			for i := range s.n {
-				if !d.scanUnit(s.comp[i], mx, my, &st.prog) {
-					return errBadCode()
-				}
+				d.scanUnit(s.comp[i], mx, my, &st.prog)
 			}
 		}
-		if d.br.overrun() {
-			return d.errEarly()
+		if err := d.damage(); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -45,12 +43,10 @@ func (d *Decoder) scanPlane(c *component, st *scanState) error {
 			if err := d.beforeUnit(st); err != nil {
 				return err
 			}
-			if !d.scanBlock(c, (*[64]int16)(coefs[(by*c.bpl+bx)*64:]), &st.prog) {
-				return errBadCode()
-			}
+			d.scanBlock(c, (*[64]int16)(coefs[(by*c.bpl+bx)*64:]), &st.prog)
 		}
-		if d.br.overrun() {
-			return d.errEarly()
+		if err := d.damage(); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -72,26 +68,22 @@ func (d *Decoder) beforeUnit(st *scanState) error {
 }
 
 // scanUnit decodes one component's blocks of an interleaved MCU.
-func (d *Decoder) scanUnit(c *component, mx, my int, prog *progression) bool {
+func (d *Decoder) scanUnit(c *component, mx, my int, prog *progression) {
 	coefs := d.coefs[d.index(c)]
 	for v := range c.v {
 		line := coefs[((my*c.v+v)*c.bpl+mx*c.h)*64:]
 		for h := range c.h {
-			if !d.scanBlock(c, (*[64]int16)(line[h*64:]), prog) {
-				return false
-			}
+			d.scanBlock(c, (*[64]int16)(line[h*64:]), prog)
 		}
 	}
-	return true
 }
 
 // scanBlock decodes one block of a progressive or sequential scan.
-func (d *Decoder) scanBlock(c *component, coef *[64]int16, prog *progression) bool {
+func (d *Decoder) scanBlock(c *component, coef *[64]int16, prog *progression) {
 	if d.p.progressive {
-		return prog.block(&d.br, coef, c)
+		prog.block(&d.br, coef, c)
+		return
 	}
 	*coef = [64]int16{} // a component sent twice counts once
-	info, ok := d.br.block(coef, c.dc, c.ac, &d.unit, c.pred)
-	c.pred = info.pred
-	return ok
+	c.pred = d.br.block(coef, c.dc, c.ac, &d.unit, c.pred).pred
 }

@@ -1,13 +1,13 @@
 package jpeg
 
-// occupied tells, for a coefficient's place in the stream, where it lies: bit 8+column and bit 16+row, and
+// occupied tells, for a coefficient's place in the block, where it lies: bit 8+column and bit 16+row, and
 // bit column too if it is not in the first row. The union over a block steers the inverse DCT.
-var occupied = func() (t [64 + 16]uint32) {
-	for k, pos := range zigzag {
+var occupied = func() (t [64]uint32) {
+	for pos := range t {
 		x, y := pos&7, pos>>3
-		t[k] = 1<<(8+x) | 1<<(16+y)
+		t[pos] = 1<<(8+x) | 1<<(16+y)
 		if y > 0 {
-			t[k] |= 1 << x
+			t[pos] |= 1 << x
 		}
 	}
 	return t
@@ -20,13 +20,9 @@ type blockInfo struct {
 	size int32  // sum of the magnitudes of all coefficients; -v counts as v-1
 }
 
-// block decodes one block of a sequential scan (T.81 F.2.2) into out, which is zero, scaled by quant in
-// zigzag order; false for a bad code.
-func (b *bits) block(out *[64]int16, dc, ac *huffman, quant *[64]int32, pred int32) (info blockInfo, ok bool) {
-	run, diff := b.pair(dc)
-	if run < 0 {
-		return blockInfo{pred: pred}, false
-	}
+// block decodes one block of a sequential scan (T.81 F.2.2) into out, which is zero, scaled by quant.
+func (b *bits) block(out *[64]int16, dc, ac *huffman, quant *[64]int32, pred int32) blockInfo {
+	_, diff := b.pair(dc)
 	pred += diff
 	c := int32(int16(int32(int16(pred)) * quant[0]))
 	out[0] = int16(c)
@@ -46,24 +42,23 @@ func (b *bits) block(out *[64]int16, dc, ac *huffman, quant *[64]int32, pred int
 			n -= int(e & 63)
 		} else {
 			b.acc, b.n = acc, n
+			var run int32
 			run, v = b.pair(ac)
 			acc, n = b.acc, b.n
+			k += int(run)
 			if v == 0 {
 				if run != 15 {
-					ok = run >= 0
 					break
 				}
-				k += 15
 				continue
 			}
-			k += int(run)
 		}
-		mask |= occupied[k]
-		c := int32(int16(v * quant[k&63]))
+		pos := zigzag[k] & 63
+		c := int32(int16(v * quant[pos]))
+		mask |= occupied[pos]
 		size += c ^ c>>31
-		out[zigzag[k]] = int16(c)
-		ok = k >= 63
+		out[pos] = int16(c)
 	}
 	b.acc, b.n = acc, n
-	return blockInfo{pred, mask, size}, ok
+	return blockInfo{pred, mask, size}
 }

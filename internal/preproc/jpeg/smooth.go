@@ -66,8 +66,8 @@ func (p *parser) smoothable() bool {
 		if c.known[0] < 0 {
 			return false
 		}
-		for _, q := range c.quant[:smoothed] {
-			if q == 0 {
+		for _, pos := range zigzag[:smoothed] {
+			if c.quant[pos] == 0 {
 				return false
 			}
 		}
@@ -115,8 +115,9 @@ func (c *component) smooth(block *[64]int16, coefs []int16, bx, by, last int) {
 
 // estimate fills one coefficient if it is zero and not known to its last bit.
 func (c *component) estimate(block *[64]int16, k int, w *kernel5, dc *[25]int64) {
-	if bit := c.known[k]; bit != 0 && block[zigzag[k]] == 0 {
-		block[zigzag[k]] = int16(predict(int64(c.quant[0]), int64(c.quant[k]), bit, w, dc))
+	pos := zigzag[k]
+	if bit := c.known[k]; bit != 0 && block[pos] == 0 {
+		block[pos] = int16(predict(int64(c.quant[0]), int64(c.quant[pos]), bit, w, dc))
 	}
 }
 

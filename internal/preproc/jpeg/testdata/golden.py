@@ -139,6 +139,16 @@ def cases():
         yield "incomplete-%d-scans" % n, p[:end] + b"\xff\xd9"
     g = cjpeg(a, "-quality", "40", "-progressive", "-grayscale")
     yield "incomplete-grey", g[: g.index(b"\xff\xc4", g.index(b"\xff\xda"))] + b"\xff\xd9"
+    # Bytes of the image data changed: Pillow shows what libjpeg makes of them.
+    rng = np.random.default_rng(7)
+    for n in range(16):
+        d = bytearray(cjpeg(a, "-quality", "70", *[["-sample", "1x1"], ["-sample", "2x2"], ["-progressive"], ["-restart", "1"]][n % 4]))
+        start = d.index(b"\xff\xda") + 14
+        for _ in range(1 + n // 8):
+            at = int(rng.integers(start, len(d) - 2))
+            if d[at] != 0xFF and d[at - 1] != 0xFF:
+                d[at] = int(rng.integers(0, 255))
+        yield "damaged-%d" % n, bytes(d)
     # What Pillow refuses has its error instead of pixels.
     yield "cut-end-marker", b[:-2]
     yield "cut-half", b[: len(b) // 2]
