@@ -161,7 +161,7 @@ func referenceSoftmax(x []float64, scale float64) []float64 {
 func TestAttention(t *testing.T) {
 	eachVariant(t, func(t *testing.T, o *vectorOps) {
 		for _, c := range []struct{ queries, tokens, dim int }{
-			{50, 50, 64}, {1, 50, 64}, {197, 197, 64}, {257, 257, 64}, {17, 17, 16}, {5, 5, 20},
+			{50, 50, 64}, {1, 50, 64}, {145, 145, 64}, {17, 17, 16}, {5, 5, 20},
 			{65, 65, 80}, {61, 61, 88}, {1, 1, 8}, {2, 3, 1},
 		} {
 			t.Run(fmt.Sprintf("%dx%dx%d", c.queries, c.tokens, c.dim), func(t *testing.T) {
