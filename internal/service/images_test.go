@@ -19,6 +19,8 @@ import (
 	"github.com/vitrine-project/vitrine/internal/batcher"
 	"github.com/vitrine-project/vitrine/internal/engine/null"
 	"github.com/vitrine-project/vitrine/internal/fault"
+	vit "github.com/vitrine-project/vitrine/internal/model"
+	"github.com/vitrine-project/vitrine/internal/preproc"
 	"github.com/vitrine-project/vitrine/internal/telemetry"
 	"github.com/vitrine-project/vitrine/internal/tensor"
 )
@@ -105,15 +107,15 @@ func TestABadItemFailsTheRequestAndStopsTheRest(t *testing.T) {
 				s := newSpy(8)
 				m := model(t, s, &script{}, func(o *Options) { o.DecodeWorkers = 2 })
 				items := []string{"a", c.item}
-				for range 40 {
-					items = append(items, "slow")
+				for range 80 {
+					items = append(items, "slow") // 40 s for two decoders
 				}
 				start := time.Now()
 				got, err := m.Infer(t.Context(), images(items...))
 				if got != nil || err == nil || err.Error() != c.want || fault.KindOf(err) != c.kind {
 					t.Errorf("%v, %v (%v); want %s", got, err, fault.KindOf(err), c.want)
 				}
-				if time.Since(start) > 2*time.Second {
+				if time.Since(start) > 11*time.Second { // 18 are under way at once, in any order
 					t.Errorf("the rest went on for %v", time.Since(start))
 				}
 				finish(t, m, s)
@@ -541,6 +543,28 @@ func TestPendingUntilComputed(t *testing.T) {
 		}
 		finish(t, m, s)
 	})
+}
+
+// TestWarmUpWithTheRealPipeline decodes the warm-up's own PNG and JPEG as a server does.
+func TestWarmUpWithTheRealPipeline(t *testing.T) {
+	e := null.New(null.Options{Width: 32, Height: 32, Dim: testDim, MaxBatch: 4})
+	p, err := preproc.New(preproc.PlanFor(vit.Config{
+		ImageSize: 32, Std: [3]float32{1, 1, 1}, Interpolation: "bicubic", ResizeMode: "shortest",
+	}), preproc.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := New(Options{Name: "m", Engine: e, Pipeline: p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := m.WarmUp(t.Context()); err != nil || !m.Ready() {
+		t.Errorf("not ready: %v", err)
+	}
+	if _, err := m.Infer(t.Context(), images("\xff\xd8 not a JPEG")); err == nil || fault.KindOf(err) == fault.Internal {
+		t.Errorf("a corrupt image: %v", err)
+	}
 }
 
 func TestMetadataIsFilled(t *testing.T) {
