@@ -96,8 +96,9 @@ type Model struct {
 	Config  Config
 	Weights Weights
 	Source  Source
-	// WeightsHash identifies the parameters' values and stored types, independent of the file's naming
-	// scheme and layout: "sha256:<hex>".
+	// WeightsHash identifies the function that the image tower computes: the parameters' values and
+	// stored types, and what no tensor shows (activation, heads, epsilon). It is independent of the
+	// file's naming scheme and layout: "sha256:<hex>".
 	WeightsHash string
 
 	close func() error
