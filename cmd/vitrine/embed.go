@@ -22,6 +22,7 @@ type embedOptions struct {
 	list      string
 	normalize bool
 	overwrite bool
+	every     time.Duration // between checkpoints
 	space     string
 	model     modelFlags
 	engine    engineFlags
@@ -61,6 +62,7 @@ FILE.journal. It does not go on with another model or other images.
 		fs.StringVar(&o.list, "files-from", "", "`FILE` with paths of images, one a line; - is standard input")
 		fs.BoolVar(&o.normalize, "normalize", true, "scale each vector to length 1")
 		fs.BoolVar(&o.overwrite, "overwrite", false, "replace a finished output, or start an interrupted one over")
+		fs.DurationVar(&o.every, "checkpoint-interval", 2*time.Second, "`time` between checkpoints: what a crash costs at most")
 		fs.StringVar(&o.space, "space", "", "`ID` of the vector space that is wanted; refuse to make vectors of another")
 	})
 	o.model.define(fs)
@@ -94,9 +96,6 @@ func runEmbed(ctx context.Context, o *embedOptions, args []string, std streams) 
 	defer plant.Close()
 	return embedTo(ctx, o, plant.images, files, std.err)
 }
-
-// checkpointEvery bounds what a crash costs; a checkpoint waits for the disk.
-const checkpointEvery = 2 * time.Second
 
 // embedTo writes the rows of files and tells the outcome on report.
 func embedTo(ctx context.Context, o *embedOptions, m service.Model, files []string, report *os.File) (err error) {
@@ -137,7 +136,7 @@ func embedRest(ctx context.Context, o *embedOptions, m service.Model, w *vectorf
 			return err
 		}
 		bar.Set(int64(w.Rows()), 0)
-		if time.Since(saved) < checkpointEvery {
+		if time.Since(saved) < o.every {
 			return nil
 		}
 		saved = time.Now()

@@ -126,20 +126,20 @@ func plain(err error) string {
 
 // readAtMost reads a file of up to limit bytes.
 func readAtMost(path string, limit int64) ([]byte, error) {
+	st, err := os.Stat(path) // before opening: to open a pipe could wait for ever
+	switch {
+	case err != nil:
+		return nil, cause(err)
+	case !st.Mode().IsRegular():
+		return nil, errors.New("not a regular file")
+	case st.Size() > limit:
+		return nil, fmt.Errorf("%d bytes, more than the limit of %d", st.Size(), limit)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, cause(err)
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, cause(err)
-	case st.IsDir():
-		return nil, errors.New("is a folder")
-	case st.Size() > limit:
-		return nil, fmt.Errorf("%d bytes, more than the limit of %d", st.Size(), limit)
-	}
 	data := make([]byte, 0, st.Size()+1)
 	for {
 		n, err := f.Read(data[len(data):cap(data)])

@@ -70,9 +70,10 @@ A flag's value is what the command line says, else its VITRINE_ variable, else i
 file that --config names (YAML, first line ` + "`version: 1`" + `, keys are flag names), else its default.
 
 ` + exitHelp,
-		Example: `  vitrine serve                                     # then: curl --data-binary @photo.jpg localhost:8000/embed
-  vitrine embed photos/ --output photos.parquet     # a folder into a vector file
-  vitrine model inspect                             # what would be served`,
+		Example: `  vitrine serve                                   # and then:
+  curl --data-binary @photo.jpg localhost:8000/embed
+  vitrine embed photos/ --output photos.parquet   # a folder into a vector file
+  vitrine model inspect                           # what would be served`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
