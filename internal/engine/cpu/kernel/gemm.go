@@ -69,9 +69,10 @@ func (w *Matrix) check(c []float32, ldc int, a []float32, lda, m int, e Epilogue
 
 // mul is one call of Mul, cut into parts.
 //
-// Where there are at least as many blocks of rows as workers, a part is a block of rows: its worker
-// packs the block into its own scratch and multiplies it by all of W. Else the parts 0 to packs-1
-// pack A into memory that all share, and the others are blocks of rows times ranges of panels.
+// Where there are several blocks of rows for each worker, a part is a block of rows: its worker packs
+// the block into its own scratch and multiplies it by all of W. Else the parts 0 to packs-1 pack A
+// into memory that all share, and the others are blocks of rows times ranges of panels. Parts are
+// many more than workers, so that a worker which the system suspends holds up little.
 type mul struct {
 	w      *Matrix
 	p      *Pool
@@ -117,21 +118,21 @@ func (p *Pool) giveMul(j *mul) {
 func (j *mul) plan(threads int) {
 	j.done.Store(0)
 	j.blocks, j.splits, j.packs = ceil(j.m, blockRows), 1, 0
-	j.shared = j.blocks < threads || threads == 1 && j.blocks == 1
+	const blocksPerThread, partsPerThread = 4, 6
+	j.shared = j.blocks < blocksPerThread*threads
 	if !j.shared {
 		j.blocks = min(ceil(j.blocks, threads)*threads, j.m)
 		return
 	}
-	const partsPerThread = 6
 	j.packs = ceil(j.m, packRows)
 	j.splits = min(j.w.panels, ceil(threads*partsPerThread, j.blocks))
 }
 
 func (j *mul) part(part, worker int) {
 	if part < j.packs {
+		defer j.done.Add(1) // also in a panic: others wait for it
 		r := part * packRows
 		j.pack(j.packed[r*aStride:], j.m, r, min(r+packRows, j.m))
-		j.done.Add(1)
 		return
 	}
 	part -= j.packs

@@ -79,6 +79,7 @@ func packWith(g *gemm, n, k int, row func(i int, dst []float32)) *Matrix {
 	}
 	w := &Matrix{n: n, k: k, units: g.units(k), panels: (n + g.cols - 1) / g.cols, g: g}
 	w.data = alignedFloats(w.panels * g.cols * w.units)
+	adviseHuge(w.data)
 	rows := make([]float32, g.cols*w.units)
 	one := make([]float32, k)
 	for p := range w.panels {
