@@ -59,7 +59,36 @@ type table struct {
 	spans []span
 	fixed []int32   // scaled by 1<<precisionBits, for 8-bit samples
 	exact []float64 // for 16-bit samples; nil in a table for 8-bit ones
+
+	// The weights of fixed, split and paired as the assembly reads them (see gen).
+	packed [][2]int32 // of each span: its first sample, its groups of four taps
+	words  []int32    // four for each group, span after span
 }
+
+// splitBits is how many bits of a weight its lower half has.
+const splitBits = 11
+
+// pack fills packed and words.
+func (t *table) pack() {
+	t.packed = make([][2]int32, len(t.spans))
+	for i, s := range t.spans {
+		k := t.fixed[s.off:][:s.n]
+		t.packed[i] = [2]int32{s.first, int32(len(k)+3) / 4}
+		for range t.packed[i][1] {
+			var four [4]int32
+			k = k[copy(four[:], k):]
+			t.words = append(t.words, lowPair(four[0], four[1]), highPair(four[0], four[1]),
+				lowPair(four[2], four[3]), highPair(four[2], four[3]))
+		}
+	}
+}
+
+func lowPair(a, b int32) int32 {
+	const mask = 1<<splitBits - 1
+	return a&mask | b&mask<<16
+}
+
+func highPair(a, b int32) int32 { return a>>splitBits&0xffff | b>>splitBits<<16 }
 
 // reads is the range of source samples that the table reads: from first to before last.
 func (t *table) reads() (first, last int) {
@@ -68,7 +97,7 @@ func (t *table) reads() (first, last int) {
 }
 
 func (t *table) bytes() int {
-	return 12*len(t.spans) + 4*len(t.fixed) + 8*len(t.exact)
+	return 12*len(t.spans) + 4*len(t.fixed) + 8*len(t.exact) + 8*len(t.packed) + 4*len(t.words)
 }
 
 // axis identifies a table.
@@ -106,6 +135,9 @@ func (a axis) weights() *table {
 		}
 		t.spans[i] = span{int32(first), int32(last - first), int32(len(t.fixed) + len(t.exact))}
 		t.add(w, sum, a.wide)
+	}
+	if !a.wide {
+		t.pack()
 	}
 	return t
 }

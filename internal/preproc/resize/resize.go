@@ -1,8 +1,22 @@
 package resize
 
 import (
+	"github.com/vitrine-project/vitrine/internal/cpufeat"
 	"github.com/vitrine-project/vitrine/internal/preproc/raster"
 )
+
+// passes are the two passes over 8-bit samples.
+type passes struct {
+	// horizontal scales rows of src, n bytes each, by t into dst. A row begins with sample number
+	// first of the axis; a pixel has c bytes.
+	horizontal func(dst, src []byte, c, n, first int, t *table)
+	// vertical scales columns: every row of dst, n bytes, is a weighted sum of rows of src, which lie
+	// step bytes apart and of which the first is number first of the axis. sum is scratch memory of n
+	// values.
+	vertical func(dst, src []byte, n, step, first int, t *table, sum []int32)
+}
+
+var variants = cpufeat.New("resize", &passes{horizontal8, vertical8})
 
 // Rect is a part of the resized image.
 type Rect struct{ X, Y, W, H int }
@@ -21,6 +35,10 @@ func (s *Scratch) Bytes() int { return cap(s.mid.Pix) + 4*cap(s.sum) + 8*cap(s.c
 // part must lie within the result and must not be empty. The pixels of an RGBA or LA source are
 // overwritten (they are premultiplied in place); those of any other mode are only read.
 func Into(dst, src *raster.Image, width, height int, r Rect, f Filter, s *Scratch) {
+	s.into(dst, src, width, height, r, f, variants.Best().Impl)
+}
+
+func (s *Scratch) into(dst, src *raster.Image, width, height int, r Rect, f Filter, p *passes) {
 	dst.Reset(src.Mode, r.W, r.H)
 	dst.Palette, dst.PaletteAlpha, dst.Transparent = src.Palette, src.PaletteAlpha, src.Transparent
 	switch {
@@ -32,10 +50,10 @@ func Into(dst, src *raster.Image, width, height int, r Rect, f Filter, s *Scratc
 		convolve16(dst, src, width, height, r, f, s)
 	case src.Mode == raster.RGBA || src.Mode == raster.LA:
 		premultiply(src)
-		convolve8(dst, src, width, height, r, f, s)
+		s.convolve8(dst, src, width, height, r, f, p)
 		unmultiply(dst)
 	default:
-		convolve8(dst, src, width, height, r, f, s)
+		s.convolve8(dst, src, width, height, r, f, p)
 	}
 }
 
@@ -87,27 +105,35 @@ func centres(to []int, in, out, lo, n int) []int {
 
 // convolve8 runs both passes on 8-bit samples. The first one rounds to 8 bits too, and covers only what
 // the second one reads.
-func convolve8(dst, src *raster.Image, width, height int, r Rect, f Filter, s *Scratch) {
+func (s *Scratch) convolve8(dst, src *raster.Image, width, height int, r Rect, f Filter, p *passes) {
 	c := src.Mode.Channels()
 	n := src.Width * c
 	h := tables.get(axis{src.Width, width, r.X, r.W, f, false})
 	v := tables.get(axis{src.Height, height, r.Y, r.H, f, false})
 	switch {
 	case height == src.Height:
-		horizontal8(dst.Pix, src.Pix[r.Y*n:(r.Y+r.H)*n], c, n, 0, h)
+		p.horizontal(dst.Pix, src.Pix[r.Y*n:(r.Y+r.H)*n], c, n, 0, h)
 	case width == src.Width:
-		s.vertical8(dst.Pix, src.Pix[r.X*c:], r.W*c, n, 0, v)
+		p.vertical(dst.Pix, src.Pix[r.X*c:], r.W*c, n, 0, v, s.sums(r.W*c))
 	case verticalFirst(src, width, height):
 		first, last := h.reads()
 		s.mid.Reset(src.Mode, last-first, r.H)
-		s.vertical8(s.mid.Pix, src.Pix[first*c:], (last-first)*c, n, 0, v)
-		horizontal8(dst.Pix, s.mid.Pix, c, (last-first)*c, first, h)
+		p.vertical(s.mid.Pix, src.Pix[first*c:], (last-first)*c, n, 0, v, s.sums((last-first)*c))
+		p.horizontal(dst.Pix, s.mid.Pix, c, (last-first)*c, first, h)
 	default:
 		first, last := v.reads()
 		s.mid.Reset(src.Mode, r.W, last-first)
-		horizontal8(s.mid.Pix, src.Pix[first*n:last*n], c, n, 0, h)
-		s.vertical8(dst.Pix, s.mid.Pix, r.W*c, r.W*c, first, v)
+		p.horizontal(s.mid.Pix, src.Pix[first*n:last*n], c, n, 0, h)
+		p.vertical(dst.Pix, s.mid.Pix, r.W*c, r.W*c, first, v, s.sums(r.W*c))
 	}
+}
+
+// sums is memory for n accumulators.
+func (s *Scratch) sums(n int) []int32 {
+	if cap(s.sum) < n {
+		s.sum = make([]int32, n)
+	}
+	return s.sum[:n]
 }
 
 // verticalFirst is the order of the passes: the horizontal one comes first unless the height shrinks,
@@ -118,8 +144,6 @@ func verticalFirst(src *raster.Image, width, height int) bool {
 	return less > 0 && less > 2*(src.Width-width)
 }
 
-// horizontal8 scales rows of src, n bytes each, by t into dst. A row begins with sample number first of
-// the axis; a pixel has c bytes.
 func horizontal8(dst, src []byte, c, n, first int, t *table) {
 	out := c * len(t.spans)
 	pass := horizontalPass[c]
@@ -203,13 +227,7 @@ func row4(dst, src []byte, first int, t *table) {
 	}
 }
 
-// vertical8 scales columns: every row of dst, n bytes, is a weighted sum of rows of src, which lie step
-// bytes apart and of which the first is number first of the axis.
-func (s *Scratch) vertical8(dst, src []byte, n, step, first int, t *table) {
-	if cap(s.sum) < n {
-		s.sum = make([]int32, n)
-	}
-	sum := s.sum[:n]
+func vertical8(dst, src []byte, n, step, first int, t *table, sum []int32) {
 	for i, sp := range t.spans {
 		for j := range sum {
 			sum[j] = half

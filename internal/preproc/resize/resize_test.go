@@ -1,14 +1,16 @@
 package resize
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
+	"math/rand/v2"
 	"os"
 	"sync"
 	"testing"
 
+	"github.com/vitrine-project/vitrine/internal/cpufeat"
 	"github.com/vitrine-project/vitrine/internal/preproc/raster"
 )
 
@@ -59,16 +61,48 @@ func readGolden(t testing.TB) []golden {
 	return file.Resizes
 }
 
+// Every variant must give Pillow's pixels.
 func TestPillow(t *testing.T) {
-	var s Scratch
-	for _, g := range readGolden(t) {
-		name := fmt.Sprintf("%s %v to %v %s", g.Mode, g.Src, g.Dst, g.Filter)
-		var dst raster.Image
-		Into(&dst, synthetic(g.Mode, g.Src[0], g.Src[1]), g.Dst[0], g.Dst[1], Rect{0, 0, g.Dst[0], g.Dst[1]}, g.filter(), &s)
-		sum := sha256.Sum256(dst.Pix)
-		if hex.EncodeToString(sum[:]) != g.SHA256 {
-			t.Errorf("%s: pixels differ from Pillow's", name)
+	variants.ForTest(func(v cpufeat.Variant[*passes]) {
+		var s Scratch
+		for _, g := range readGolden(t) {
+			var dst raster.Image
+			r := Rect{0, 0, g.Dst[0], g.Dst[1]}
+			s.into(&dst, synthetic(g.Mode, g.Src[0], g.Src[1]), g.Dst[0], g.Dst[1], r, g.filter(), v.Impl)
+			sum := sha256.Sum256(dst.Pix)
+			if hex.EncodeToString(sum[:]) != g.SHA256 {
+				t.Errorf("%s: %s %v to %v %s: pixels differ from Pillow's", v.Name(), g.Mode, g.Src, g.Dst, g.Filter)
+			}
 		}
+	})
+}
+
+// Variants must agree on every shape, parts and both orders of the passes included, and must not read
+// or write beyond the images.
+func TestVariantsAgree(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	modes := []raster.Mode{raster.L, raster.LA, raster.RGB, raster.RGBA, raster.CMYK}
+	for range 400 {
+		mode := modes[rng.IntN(len(modes))]
+		w, h, width, height := 1+rng.IntN(90), 1+rng.IntN(90), 1+rng.IntN(120), 1+rng.IntN(120)
+		x, y := rng.IntN(width), rng.IntN(height)
+		r := Rect{x, y, 1 + rng.IntN(width-x), 1 + rng.IntN(height-y)}
+		var want raster.Image
+		new(Scratch).into(&want, atPageEnd(t, synthetic(mode, w, h)), width, height, r, Bicubic, &passes{horizontal8, vertical8})
+		variants.ForTest(func(v cpufeat.Variant[*passes]) {
+			const canary = 0xa5
+			n := len(want.Pix)
+			got := raster.Image{Pix: bytes.Repeat([]byte{canary}, n+64)[:n]}
+			new(Scratch).into(&got, atPageEnd(t, synthetic(mode, w, h)), width, height, r, Bicubic, v.Impl)
+			if !bytes.Equal(got.Pix, want.Pix) {
+				t.Errorf("%s: %s %dx%d to %dx%d, part %v: pixels differ", v.Name(), mode, w, h, width, height, r)
+			}
+			for _, b := range got.Pix[:n+64][n:] {
+				if b != canary {
+					t.Fatalf("%s: %s %dx%d to %dx%d: wrote behind the image", v.Name(), mode, w, h, width, height)
+				}
+			}
+		})
 	}
 }
 
