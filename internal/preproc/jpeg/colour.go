@@ -33,7 +33,7 @@ const (
 
 // yccPixel is R, G and B in the low three bytes.
 func yccPixel(y, cb, cr byte) uint32 {
-	s := uint64(y)*lumaLanes + chroma.cb[cb] + chroma.cr[cr]
+	s := yccLanes(y, cb, cr)
 	if s&rangeBits != inRange {
 		return yccClamped(s)
 	}
@@ -63,8 +63,11 @@ func yccRow(dst []byte, in *[maxComponents][]byte, n int) {
 	ys, cbs, crs := in[0][:n], in[1][:n], in[2][:n]
 	dst = dst[:3*n]
 	i := 0
-	for ; i+4 <= n; i += 4 {
-		yccFour((*[12]byte)(dst[3*i:]), (*[4]byte)(ys[i:]), (*[4]byte)(cbs[i:]), (*[4]byte)(crs[i:]))
+	for ; i+8 <= n; i += 8 {
+		y, cb, cr := (*[8]byte)(ys[i:]), (*[8]byte)(cbs[i:]), (*[8]byte)(crs[i:])
+		out := (*[24]byte)(dst[3*i:])
+		yccFour((*[12]byte)(out[:]), yccLanes(y[0], cb[0], cr[0]), yccLanes(y[1], cb[1], cr[1]), yccLanes(y[2], cb[2], cr[2]), yccLanes(y[3], cb[3], cr[3]))
+		yccFour((*[12]byte)(out[12:]), yccLanes(y[4], cb[4], cr[4]), yccLanes(y[5], cb[5], cr[5]), yccLanes(y[6], cb[6], cr[6]), yccLanes(y[7], cb[7], cr[7]))
 	}
 	for ; i < n; i++ {
 		p := yccPixel(ys[i], cbs[i], crs[i])
@@ -72,12 +75,13 @@ func yccRow(dst []byte, in *[maxComponents][]byte, n int) {
 	}
 }
 
+// yccLanes is R, G and B of a pixel in their lanes.
+func yccLanes(y, cb, cr byte) uint64 {
+	return uint64(y)*lumaLanes + chroma.cb[cb] + chroma.cr[cr]
+}
+
 // yccFour is yccPixel by four: one range check and two stores.
-func yccFour(dst *[12]byte, y, cb, cr *[4]byte) {
-	s0 := uint64(y[0])*lumaLanes + chroma.cb[cb[0]] + chroma.cr[cr[0]]
-	s1 := uint64(y[1])*lumaLanes + chroma.cb[cb[1]] + chroma.cr[cr[1]]
-	s2 := uint64(y[2])*lumaLanes + chroma.cb[cb[2]] + chroma.cr[cr[2]]
-	s3 := uint64(y[3])*lumaLanes + chroma.cb[cb[3]] + chroma.cr[cr[3]]
+func yccFour(dst *[12]byte, s0, s1, s2, s3 uint64) {
 	p0 := s0&redAndBlue | s0>>40&greenInByte
 	p1 := s1&redAndBlue | s1>>40&greenInByte
 	p2 := s2&redAndBlue | s2>>40&greenInByte

@@ -24,6 +24,15 @@ const (
 	pass2Shift = constBits + pass1Bits + 3 // after rows; 3 for the factor 8 of the transform
 )
 
+// Between the passes lines y and 7-y of a column share a word, as y + (7-y)<<32: arithmetic on such pairs is
+// arithmetic on both, a borrow being undone when they part. So the second pass does two lines at once.
+const (
+	pair       = 1 + 1<<32
+	round2     = (1<<(pass2Shift-1) + 128<<pass2Shift) * pair // with the level shift of samples
+	outOfRange = ^uint64(0xFF<<pass2Shift|(1<<pass2Shift-1)) & (1<<32 - 1) * pair
+	pairByte   = 0xFF * pair
+)
+
 // idct writes the 8x8 samples of a dequantised block in natural order at out, with the given stride.
 // mask is the union of occupied over the block's AC coefficients; it only saves work.
 func idct(in *[64]int16, mask uint32, out []byte, stride int) {
@@ -31,20 +40,45 @@ func idct(in *[64]int16, mask uint32, out []byte, stride int) {
 		flat(clamp((int32(in[0])<<pass1Bits+1<<4)>>5+128), out, stride)
 		return
 	}
-	var ws [64]int32
+	var ws [4][8]int64
 	columns(in, mask|1<<8, &ws)
 	right := mask>>8&0xFE != 0    // something right of the first column
 	farRight := mask>>8&0xF0 != 0 // something in the right half
-	for y := range 8 {
-		row := (*[8]int32)(ws[8*y:])
-		o := (*[8]byte)(out[y*stride:])
-		if !right {
-			v := clamp((row[0]+1<<4)>>5 + 128)
-			*o = [8]byte{v, v, v, v, v, v, v, v}
-			continue
+	for y := range ws {
+		upper, lower := (*[8]byte)(out[y*stride:]), (*[8]byte)(out[(7-y)*stride:])
+		w := &ws[y]
+		var e0, e1, e2, e3, o0, o1, o2, o3 int64
+		switch {
+		case farRight:
+			e0, e1, e2, e3 = even(w[0], w[2], w[4], w[6], round2)
+			o0, o1, o2, o3 = odd(w[1], w[3], w[5], w[7])
+		case right:
+			e0, e1, e2, e3 = even(w[0], w[2], 0, 0, round2)
+			o0, o1, o2, o3 = odd(w[1], w[3], 0, 0)
+		default:
+			e0 = w[0]<<constBits + round2
+			e1, e2, e3 = e0, e0, e0
 		}
-		idctRow(row, o, farRight)
+		storePair(upper, lower, &[8]int64{e0 + o0, e1 + o1, e2 + o2, e3 + o3, e3 - o3, e2 - o2, e1 - o1, e0 - o0})
 	}
+}
+
+// storePair scales two lines of sums to samples.
+func storePair(upper, lower *[8]byte, v *[8]int64) {
+	if uint64(v[0]|v[1]|v[2]|v[3]|v[4]|v[5]|v[6]|v[7])&outOfRange != 0 {
+		for x, s := range v {
+			u := int32(s)
+			upper[x] = clamp(u >> pass2Shift)
+			lower[x] = clamp(int32((s-int64(u))>>32) >> pass2Shift)
+		}
+		return
+	}
+	left := v[0]>>pass2Shift&pairByte | v[1]>>pass2Shift&pairByte<<8 |
+		v[2]>>pass2Shift&pairByte<<16 | v[3]>>pass2Shift&pairByte<<24
+	right := v[4]>>pass2Shift&pairByte | v[5]>>pass2Shift&pairByte<<8 |
+		v[6]>>pass2Shift&pairByte<<16 | v[7]>>pass2Shift&pairByte<<24
+	binary.LittleEndian.PutUint64(upper[:], uint64(uint32(left))|uint64(right)<<32)
+	binary.LittleEndian.PutUint64(lower[:], uint64(left)>>32|uint64(right)>>32<<32)
 }
 
 // plainSize bounds the sum of magnitudes of a block's coefficients under which no intermediate value of
@@ -77,66 +111,35 @@ func clamp(v int32) byte {
 }
 
 // columns is the first pass.
-func columns(in *[64]int16, mask uint32, ws *[64]int32) {
+func columns(in *[64]int16, mask uint32, ws *[4][8]int64) {
 	lower := mask>>16&0xF0 != 0 // something in the lower half
 	for x := range 8 {
 		m := mask >> uint(x)
 		if m&1 == 0 {
 			if m>>8&1 != 0 {
-				v := int32(in[x]) << pass1Bits
-				for y := range 8 {
-					ws[8*y+x] = v
-				}
+				v := int64(in[x]) << pass1Bits * pair
+				ws[0][x], ws[1][x], ws[2][x], ws[3][x] = v, v, v, v
 			}
 			continue
 		}
 		const round = 1 << (pass1Shift - 1)
-		var e0, e1, e2, e3, o0, o1, o2, o3 int32
+		var e0, e1, e2, e3, o0, o1, o2, o3 int64
 		if lower {
-			e0, e1, e2, e3 = even(int32(in[x]), int32(in[16+x]), int32(in[32+x]), int32(in[48+x]), round)
-			o0, o1, o2, o3 = odd(int32(in[8+x]), int32(in[24+x]), int32(in[40+x]), int32(in[56+x]))
+			e0, e1, e2, e3 = even(int64(in[x]), int64(in[16+x]), int64(in[32+x]), int64(in[48+x]), round)
+			o0, o1, o2, o3 = odd(int64(in[8+x]), int64(in[24+x]), int64(in[40+x]), int64(in[56+x]))
 		} else {
-			e0, e1, e2, e3 = even(int32(in[x]), int32(in[16+x]), 0, 0, round)
-			o0, o1, o2, o3 = odd(int32(in[8+x]), int32(in[24+x]), 0, 0)
+			e0, e1, e2, e3 = even(int64(in[x]), int64(in[16+x]), 0, 0, round)
+			o0, o1, o2, o3 = odd(int64(in[8+x]), int64(in[24+x]), 0, 0)
 		}
-		ws[x] = (e0 + o0) >> pass1Shift
-		ws[56+x] = (e0 - o0) >> pass1Shift
-		ws[8+x] = (e1 + o1) >> pass1Shift
-		ws[48+x] = (e1 - o1) >> pass1Shift
-		ws[16+x] = (e2 + o2) >> pass1Shift
-		ws[40+x] = (e2 - o2) >> pass1Shift
-		ws[24+x] = (e3 + o3) >> pass1Shift
-		ws[32+x] = (e3 - o3) >> pass1Shift
+		ws[0][x] = (e0+o0)>>pass1Shift + (e0-o0)>>pass1Shift<<32
+		ws[1][x] = (e1+o1)>>pass1Shift + (e1-o1)>>pass1Shift<<32
+		ws[2][x] = (e2+o2)>>pass1Shift + (e2-o2)>>pass1Shift<<32
+		ws[3][x] = (e3+o3)>>pass1Shift + (e3-o3)>>pass1Shift<<32
 	}
-}
-
-// idctRow is the second pass for one row; the level shift of 128 rides on the rounding term. Without
-// farRight inputs 4 to 7 are zero.
-func idctRow(w *[8]int32, o *[8]byte, farRight bool) {
-	const round = 1<<(pass2Shift-1) + 128<<pass2Shift
-	var e0, e1, e2, e3, o0, o1, o2, o3 int32
-	if farRight {
-		e0, e1, e2, e3 = even(w[0], w[2], w[4], w[6], round)
-		o0, o1, o2, o3 = odd(w[1], w[3], w[5], w[7])
-	} else {
-		e0, e1, e2, e3 = even(w[0], w[2], 0, 0, round)
-		o0, o1, o2, o3 = odd(w[1], w[3], 0, 0)
-	}
-	v0, v7 := (e0+o0)>>pass2Shift, (e0-o0)>>pass2Shift
-	v1, v6 := (e1+o1)>>pass2Shift, (e1-o1)>>pass2Shift
-	v2, v5 := (e2+o2)>>pass2Shift, (e2-o2)>>pass2Shift
-	v3, v4 := (e3+o3)>>pass2Shift, (e3-o3)>>pass2Shift
-	if uint32(v0|v1|v2|v3|v4|v5|v6|v7) > 255 {
-		*o = [8]byte{clamp(v0), clamp(v1), clamp(v2), clamp(v3), clamp(v4), clamp(v5), clamp(v6), clamp(v7)}
-		return
-	}
-	lo := uint32(v0) | uint32(v1)<<8 | uint32(v2)<<16 | uint32(v3)<<24
-	hi := uint32(v4) | uint32(v5)<<8 | uint32(v6)<<16 | uint32(v7)<<24
-	binary.LittleEndian.PutUint64(o[:], uint64(lo)|uint64(hi)<<32)
 }
 
 // even is the half of the transform that inputs 0, 2, 4 and 6 make; round is added to each output.
-func even(x0, x2, x4, x6, round int32) (e0, e1, e2, e3 int32) {
+func even(x0, x2, x4, x6, round int64) (e0, e1, e2, e3 int64) {
 	z := (x2 + x6) * fix0541
 	a, b := z-x6*fix1847, z+x2*fix0765
 	s, d := (x0+x4)<<constBits+round, (x0-x4)<<constBits+round
@@ -144,7 +147,7 @@ func even(x0, x2, x4, x6, round int32) (e0, e1, e2, e3 int32) {
 }
 
 // odd is the half that inputs 1, 3, 5 and 7 make.
-func odd(x1, x3, x5, x7 int32) (o0, o1, o2, o3 int32) {
+func odd(x1, x3, x5, x7 int64) (o0, o1, o2, o3 int64) {
 	z5 := (x7 + x3 + x5 + x1) * fix1175
 	z1, z2 := (x7+x1)*-fix0899, (x5+x3)*-fix2562
 	z3, z4 := z5-(x7+x3)*fix1961, z5-(x5+x1)*fix0390

@@ -35,23 +35,27 @@ func (b *bits) block(out *[64]int16, dc, ac *huffman, quant *[64]int32, pred int
 			acc, n = b.acc, b.n
 		}
 		e := ac.look[acc>>(64-lookBits)]
-		v := e >> 16
-		if v != 0 {
-			k += int(e >> 8 & 15)
-			acc <<= uint(e & 63)
-			n -= int(e & 63)
-		} else {
+		if e == 0 {
 			b.acc, b.n = acc, n
-			var run int32
-			run, v = b.pair(ac)
+			e = b.longSymbol(ac) << 8
 			acc, n = b.acc, b.n
-			k += int(run)
-			if v == 0 {
-				if run != 15 {
+		}
+		acc <<= uint(e & 63)
+		n -= int(e & 63)
+		k += int(e >> 8 & 15) // the run, or the size of a value that is still to come
+		v := e >> 16
+		if v == 0 {
+			size := uint(e >> 8 & 15)
+			k += int(e>>12&15) - int(size)
+			if size == 0 {
+				if e>>12 != 15 {
 					break
 				}
 				continue
 			}
+			v = extend(int32(acc>>(64-size)), size)
+			acc <<= size
+			n -= int(size)
 		}
 		pos := zigzag[k] & 63
 		c := int32(int16(v * quant[pos]))
