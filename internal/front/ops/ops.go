@@ -1,0 +1,216 @@
+// Package ops is what operators and load balancers ask: liveness, readiness, draining, what is loaded,
+// and on the metrics port Prometheus' metrics and, if enabled, profiles.
+package ops
+
+import (
+	"net/http"
+	"net/http/pprof"
+	"sync/atomic"
+	"time"
+
+	"github.com/vitrine-project/vitrine/internal/fault"
+	"github.com/vitrine-project/vitrine/internal/front"
+	"github.com/vitrine-project/vitrine/internal/front/embedapi"
+	"github.com/vitrine-project/vitrine/internal/service"
+)
+
+// Options configure Ops.
+type Options struct {
+	Front   *front.Front
+	Model   service.Model // may be nil until SetModel: the server is alive before its model is loaded
+	Version string
+	Metrics http.Handler // GET /metrics; nil has none
+	Pprof   bool         // /debug/pprof/ on the metrics port
+	GPUs    func() []GPU // nil has none
+}
+
+// GPU is one card of GET /gpu-info.
+type GPU struct {
+	Index       int     `json:"index"`
+	Name        string  `json:"name"`
+	UUID        string  `json:"uuid"`
+	MemoryTotal uint64  `json:"memory_total_bytes"`
+	MemoryUsed  uint64  `json:"memory_used_bytes"`
+	Utilization float64 `json:"utilization"` // 0 to 1
+	Power       float64 `json:"power_watts"`
+}
+
+// Ops serves the operators' routes.
+type Ops struct {
+	o       Options
+	model   atomic.Pointer[service.Model]
+	started time.Time
+}
+
+// New returns the routes of a server that has just started.
+func New(o Options) *Ops {
+	s := &Ops{o: o, started: time.Now()}
+	if o.Model != nil {
+		s.SetModel(o.Model)
+	}
+	return s
+}
+
+// SetModel says which model the server serves, once it is loaded.
+func (s *Ops) SetModel(m service.Model) { s.model.Store(&m) }
+
+// SetDraining makes the server not ready, for load balancers to send requests elsewhere; it still
+// answers what comes.
+func (s *Ops) SetDraining(on bool) { s.o.Front.SetDraining(on) }
+
+// Register adds the data port's routes: health, what is loaded, an index at "/" and FastAPI's 404 for
+// every path that no front has.
+func (s *Ops) Register(mux *http.ServeMux) {
+	s.registerHealth(mux)
+	s.get(mux, "/model-info", s.modelInfo)
+	s.get(mux, "/gpu-info", s.gpuInfo)
+	s.get(mux, "/{$}", s.index)
+	s.fallback(mux, false)
+}
+
+// RegisterMetrics adds the metrics port's routes.
+func (s *Ops) RegisterMetrics(mux *http.ServeMux) {
+	s.registerHealth(mux)
+	s.fallback(mux, true)
+	if s.o.Metrics != nil {
+		mux.Handle("GET /metrics", s.o.Metrics)
+	}
+	if s.o.Pprof {
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	}
+}
+
+func (s *Ops) registerHealth(mux *http.ServeMux) {
+	s.get(mux, "/health", s.health)
+	s.get(mux, "/healthz", s.health)
+	s.get(mux, "/readyz", s.ready)
+}
+
+func (s *Ops) get(mux *http.ServeMux, path string, h front.Handler) {
+	s.o.Front.Register(mux, front.Route{Path: path, Methods: map[string]front.Handler{http.MethodGet: h}, Fail: embedapi.Fail, Quiet: true})
+}
+
+func (s *Ops) fallback(mux *http.ServeMux, quiet bool) {
+	none := func(*front.Exchange, *http.Request) error { return fault.New(fault.NotFound, "Not Found") }
+	methods := map[string]front.Handler{}
+	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions} {
+		methods[m] = none
+	}
+	s.o.Front.Register(mux, front.Route{Path: "/", Methods: methods, Fail: embedapi.Fail, Quiet: quiet})
+}
+
+// metadata is what is loaded, nil if nothing is.
+func (s *Ops) metadata() *service.Metadata {
+	m := s.model.Load()
+	if m == nil {
+		return nil
+	}
+	meta := (*m).Metadata()
+	return &meta
+}
+
+// isReady tells whether a real inference has succeeded and the server is not about to stop.
+func (s *Ops) isReady() bool {
+	m := s.model.Load()
+	return m != nil && (*m).Ready() && !s.o.Front.Draining()
+}
+
+// state is the word for both: "healthy", "starting" or "draining".
+func (s *Ops) state() string {
+	switch {
+	case s.o.Front.Draining():
+		return "draining"
+	case s.isReady():
+		return "healthy"
+	}
+	return "starting"
+}
+
+type health struct {
+	Status      string  `json:"status"`
+	Ready       bool    `json:"ready"`
+	ModelLoaded bool    `json:"model_loaded"`
+	ModelName   string  `json:"model_name,omitempty"`
+	Pretrained  string  `json:"pretrained,omitempty"`
+	Device      string  `json:"device,omitempty"`
+	Synthetic   bool    `json:"synthetic,omitempty"`
+	Version     string  `json:"version"`
+	Uptime      float64 `json:"uptime_seconds"`
+}
+
+func (s *Ops) report() health {
+	h := health{Status: s.state(), Ready: s.isReady(), Version: s.o.Version, Uptime: time.Since(s.started).Seconds()}
+	if m := s.metadata(); m != nil {
+		h.ModelLoaded, h.ModelName, h.Pretrained, h.Device, h.Synthetic = true, m.ModelName, m.Pretrained, m.Device, m.Synthetic
+	}
+	return h
+}
+
+// health is liveness: the process answers.
+func (s *Ops) health(x *front.Exchange, _ *http.Request) error {
+	x.JSON(http.StatusOK, s.report())
+	return nil
+}
+
+func (s *Ops) ready(x *front.Exchange, _ *http.Request) error {
+	h := s.report()
+	status := http.StatusOK
+	if !h.Ready {
+		status = http.StatusServiceUnavailable
+	}
+	x.JSON(status, h)
+	return nil
+}
+
+type modelInfo struct {
+	embedapi.ModelInfo
+	WeightsHash string `json:"weights_hash"`
+	Plan        string `json:"preprocessing"`
+	PlanHash    string `json:"preprocessing_hash"`
+	Variant     string `json:"variant"`
+	MaxBatch    int    `json:"max_batch_size"`
+	Instances   int    `json:"instances"`
+	Parameters  int64  `json:"parameters"`
+}
+
+func (s *Ops) modelInfo(x *front.Exchange, _ *http.Request) error {
+	m := s.metadata()
+	if m == nil {
+		return fault.New(fault.Unavailable, "the model is not loaded yet")
+	}
+	if m.Synthetic {
+		x.Header()["X-Vitrine-Synthetic"] = []string{"true"}
+	}
+	x.JSON(http.StatusOK, modelInfo{
+		ModelInfo: embedapi.Info(m), WeightsHash: m.WeightsHash, Plan: m.Plan, PlanHash: m.PlanHash, Variant: m.Variant,
+		MaxBatch: m.MaxBatch, Instances: m.Instances, Parameters: m.Parameters,
+	})
+	return nil
+}
+
+func (s *Ops) gpuInfo(x *front.Exchange, _ *http.Request) error {
+	gpus := []GPU{}
+	if s.o.GPUs != nil {
+		gpus = append(gpus, s.o.GPUs()...)
+	}
+	x.JSON(http.StatusOK, struct {
+		Available bool  `json:"gpu_available"`
+		GPUs      []GPU `json:"gpus"`
+	}{len(gpus) > 0, gpus})
+	return nil
+}
+
+func (s *Ops) index(x *front.Exchange, _ *http.Request) error {
+	x.JSON(http.StatusOK, map[string]any{
+		"name": "Vitrine", "version": s.o.Version, "status": s.state(),
+		"endpoints": []string{
+			"POST /embed", "POST /embed/base64", "POST /embed/batch", "POST /v1/embeddings", "GET /v1/models",
+			"GET /health", "GET /readyz", "GET /model-info", "GET /gpu-info",
+		},
+	})
+	return nil
+}
