@@ -278,25 +278,11 @@ func BenchmarkForward(b *testing.B) {
 	}
 }
 
-// BenchmarkOperators reports milliseconds an image by operator.
+// BenchmarkOperators tells where its time goes.
 func BenchmarkOperators(b *testing.B) {
 	m := benchmarkModel(b)
 	for _, p := range precisions {
-		e := open(b, m, Options{Precision: p})
-		for _, n := range []int{1, 16} {
-			b.Run(fmt.Sprintf("%s/b%d", p, n), func(b *testing.B) {
-				rows, out := fill(b, e, tensor.FormatUint8HWC, n)
-				run(b, e, rows, out)
-				e.Profile(true)
-				for b.Loop() {
-					run(b, e, rows, out)
-				}
-				e.Profile(false)
-				for _, o := range e.Operators() {
-					b.ReportMetric(float64(o.Total.Microseconds())/1000/float64(b.N*n), o.Name+"-ms")
-				}
-			})
-		}
+		b.Run(string(p), func(b *testing.B) { enginetest.BenchOperators(b, open(b, m, Options{Precision: p}), 1, 16) })
 	}
 }
 

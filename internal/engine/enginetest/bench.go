@@ -8,12 +8,30 @@ import (
 	"github.com/vitrine-project/vitrine/internal/tensor"
 )
 
-// Bench measures Run at each of the batch sizes, one run at a time, in images a second; from an engine
-// that is a Profiler it also reports each operator's share of the time, in per cent. Close the engine
-// afterwards.
+// Bench measures Run at each of the batch sizes, one run at a time, in images a second.
 func Bench(b *testing.B, e engine.Engine, sizes ...int) {
 	for _, n := range sizes {
 		b.Run(fmt.Sprintf("b%d", n), func(b *testing.B) { bench(b, e, n) })
+	}
+}
+
+// BenchOperators measures where the time of a Run goes, in milliseconds an image by operator. It skips
+// an engine that is no Profiler.
+func BenchOperators(b *testing.B, e engine.Engine, sizes ...int) {
+	p, ok := e.(engine.Profiler)
+	if !ok {
+		b.Skipf("%s is no profiler", e.Spec().Name)
+	}
+	for _, n := range sizes {
+		b.Run(fmt.Sprintf("b%d", n), func(b *testing.B) {
+			p.Profile(true)
+			bench(b, e, n)
+			p.Profile(false)
+			// The run that warms up is among the calls.
+			for _, o := range p.Operators() {
+				b.ReportMetric(float64(o.Total.Microseconds())/1000/float64((b.N+1)*n), o.Name+"-ms")
+			}
+		})
 	}
 }
 
