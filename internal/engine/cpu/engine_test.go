@@ -111,6 +111,27 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// TestOutliers holds bf16 to its contract on weights with channels of large magnitude, as trained
+// transformers have them.
+func TestOutliers(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a large model, and -short")
+	}
+	c := config(224, 32, 768, 12, 12, 3072, 512, model.QuickGELU)
+	m, err := model.Synthetic(c, model.SyntheticOptions{Outliers: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	exact := open(t, m, Options{Precision: engine.FP32})
+	rows, want := fill(t, exact, tensor.FormatUint8HWC, 3)
+	run(t, exact, rows, want)
+	var images [][]byte
+	for _, r := range rows {
+		images = append(images, slices.Clone(r.Bytes()))
+	}
+	enginetest.Golden(t, open(t, m, Options{Precision: engine.BF16}), images, want)
+}
+
 // TestRowsAreIndependent wants the same bits whatever else is in the batch, whichever chunk a row falls
 // into and however many threads there are.
 func TestRowsAreIndependent(t *testing.T) {
