@@ -21,16 +21,26 @@ func (b *bits) overrun() bool { return b.pad > b.n }
 
 // fill brings n to at least 32; before, it is at most that.
 func (b *bits) fill() {
-	if p := b.pos; p+4 <= len(b.data) {
-		w := binary.BigEndian.Uint32(b.data[p:])
-		if !hasFF(w) {
-			b.acc |= uint64(w) << (32 - uint(b.n))
-			b.n += 32
-			b.pos = p + 4
-			return
-		}
+	if w, ok := b.word(); ok {
+		b.acc |= uint64(w) << (32 - uint(b.n))
+		b.n += 32
+		return
 	}
 	b.fillSlow()
+}
+
+// word is the next four bytes; false if something among them is special.
+func (b *bits) word() (uint32, bool) {
+	p := b.pos
+	if p+4 > len(b.data) {
+		return 0, false
+	}
+	w := binary.BigEndian.Uint32(b.data[p:])
+	if hasFF(w) {
+		return 0, false
+	}
+	b.pos = p + 4
+	return w, true
 }
 
 // hasFF says whether one of four bytes is 0xFF (a zero byte of the complement).

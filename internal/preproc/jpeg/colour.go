@@ -33,7 +33,7 @@ const (
 
 // yccPixel is R, G and B in the low three bytes.
 func yccPixel(y, cb, cr byte) uint32 {
-	s := yccLanes(y, cb, cr)
+	s := uint64(y)*lumaLanes + chroma.cb[cb] + chroma.cr[cr]
 	if s&rangeBits != inRange {
 		return yccClamped(s)
 	}
@@ -62,12 +62,25 @@ func rgbRow(dst []byte, in *[maxComponents][]byte, n int) {
 func yccRow(dst []byte, in *[maxComponents][]byte, n int) {
 	ys, cbs, crs := in[0][:n], in[1][:n], in[2][:n]
 	dst = dst[:3*n]
+	cbTable, crTable := &chroma.cb, &chroma.cr
 	i := 0
-	for ; i+8 <= n; i += 8 {
-		y, cb, cr := (*[8]byte)(ys[i:]), (*[8]byte)(cbs[i:]), (*[8]byte)(crs[i:])
-		out := (*[24]byte)(dst[3*i:])
-		yccFour((*[12]byte)(out[:]), yccLanes(y[0], cb[0], cr[0]), yccLanes(y[1], cb[1], cr[1]), yccLanes(y[2], cb[2], cr[2]), yccLanes(y[3], cb[3], cr[3]))
-		yccFour((*[12]byte)(out[12:]), yccLanes(y[4], cb[4], cr[4]), yccLanes(y[5], cb[5], cr[5]), yccLanes(y[6], cb[6], cr[6]), yccLanes(y[7], cb[7], cr[7]))
+	for ; i+4 <= n; i += 4 { // yccPixel by four: one range check and two stores
+		y, cb, cr := (*[4]byte)(ys[i:]), (*[4]byte)(cbs[i:]), (*[4]byte)(crs[i:])
+		s0 := uint64(y[0])*lumaLanes + cbTable[cb[0]] + crTable[cr[0]]
+		s1 := uint64(y[1])*lumaLanes + cbTable[cb[1]] + crTable[cr[1]]
+		s2 := uint64(y[2])*lumaLanes + cbTable[cb[2]] + crTable[cr[2]]
+		s3 := uint64(y[3])*lumaLanes + cbTable[cb[3]] + crTable[cr[3]]
+		out := (*[12]byte)(dst[3*i:])
+		if (s0^inRange|s1^inRange|s2^inRange|s3^inRange)&rangeBits != 0 {
+			storeFour(out, yccClamped(s0), yccClamped(s1), yccClamped(s2), yccClamped(s3))
+			continue
+		}
+		p0 := s0&redAndBlue | s0>>40&greenInByte
+		p1 := s1&redAndBlue | s1>>40&greenInByte
+		p2 := s2&redAndBlue | s2>>40&greenInByte
+		p3 := s3&redAndBlue | s3>>40&greenInByte
+		binary.LittleEndian.PutUint64(out[:8], p0|p1<<24|p2<<48)
+		binary.LittleEndian.PutUint32(out[8:], uint32(p2>>16|p3<<8))
 	}
 	for ; i < n; i++ {
 		p := yccPixel(ys[i], cbs[i], crs[i])
@@ -75,23 +88,11 @@ func yccRow(dst []byte, in *[maxComponents][]byte, n int) {
 	}
 }
 
-// yccLanes is R, G and B of a pixel in their lanes.
-func yccLanes(y, cb, cr byte) uint64 {
-	return uint64(y)*lumaLanes + chroma.cb[cb] + chroma.cr[cr]
-}
-
-// yccFour is yccPixel by four: one range check and two stores.
-func yccFour(dst *[12]byte, s0, s1, s2, s3 uint64) {
-	p0 := s0&redAndBlue | s0>>40&greenInByte
-	p1 := s1&redAndBlue | s1>>40&greenInByte
-	p2 := s2&redAndBlue | s2>>40&greenInByte
-	p3 := s3&redAndBlue | s3>>40&greenInByte
-	if (s0^inRange|s1^inRange|s2^inRange|s3^inRange)&rangeBits != 0 {
-		p0, p1 = uint64(yccClamped(s0)), uint64(yccClamped(s1))
-		p2, p3 = uint64(yccClamped(s2)), uint64(yccClamped(s3))
-	}
-	binary.LittleEndian.PutUint64(dst[:8], p0|p1<<24|p2<<48)
-	binary.LittleEndian.PutUint32(dst[8:], uint32(p2>>16|p3<<8))
+// storeFour writes four pixels.
+func storeFour(out *[12]byte, p0, p1, p2, p3 uint32) {
+	binary.LittleEndian.PutUint32(out[:4], p0|p1<<24)
+	binary.LittleEndian.PutUint32(out[4:8], p1>>8|p2<<16)
+	binary.LittleEndian.PutUint32(out[8:], p2>>16|p3<<8)
 }
 
 // cmykRow writes Pillow's CMYK. Pillow takes every four-component JPEG for Adobe's, whose inks are stored

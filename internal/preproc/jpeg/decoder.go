@@ -17,7 +17,7 @@ type Decoder struct {
 	lines   [maxComponents][]byte  // one upsampled line
 	coefs   [maxComponents][]int16 // of files with several scans
 	rows    [maxComponents][]byte
-	unit    [64]int32 // quantisation by one
+	unit    scaling // by one
 	block   [64]int16
 	guess   [64]int16 // a smoothed block
 	emitted int       // output lines written
@@ -156,7 +156,7 @@ func (d *Decoder) index(c *component) int {
 // within the MCU row.
 func (d *Decoder) decodeBlock(c *component, i, row, bx, by int) {
 	d.block = [64]int16{}
-	info := d.br.block(&d.block, c.dc, c.ac, &c.quant, c.pred)
+	info := d.br.block(&d.block, c.dc, c.ac, &c.scale, c.pred)
 	c.pred = info.pred
 	stride := c.bpl * 8
 	transform(&d.block, info.mask, info.size, d.strips[i][((row&1)*c.v+by)*8*stride+bx*8:], stride)
@@ -224,9 +224,11 @@ func (d *Decoder) lookahead() int {
 
 // decodeScans decodes a file of several scans into coefficients, and these into pixels.
 func (d *Decoder) decodeScans(dst *raster.Image) error {
-	for k := range d.unit {
-		d.unit[k] = 1
+	ones := [64]int32{}
+	for k := range ones {
+		ones[k] = 1
 	}
+	d.unit = scalingOf(&ones)
 	for more := true; more; {
 		err := d.decodeScan()
 		if err != nil {

@@ -48,6 +48,7 @@ type component struct {
 	bpl, rows     int // in blocks, padded to whole MCUs: blocks a line, block rows
 
 	quant   [64]int32 // in natural order; taken from the table at the component's first scan
+	scale   scaling   // the same for sequential scans
 	scanned bool
 	// known is the lowest bit that a progressive file has sent of each coefficient, in zigzag order; -1
 	// if it has sent none.
@@ -420,6 +421,7 @@ func (p *parser) readyComponent(c *component, selectors byte) error {
 		for i, q := range p.quant[c.tq] {
 			c.quant[zigzag[i]] = int32(q)
 		}
+		c.scale = scalingOf(&c.quant)
 		c.scanned = true
 	}
 	c.pred, c.dc, c.ac = 0, nil, nil
