@@ -149,7 +149,7 @@ func testOwnership(t *testing.T, e engine.Engine) {
 	out := make([][]float32, n)
 	rows := make([]tensor.Row, n)
 	for i := range n {
-		out[i] = memory[i*(dim+2)+1:][:dim:dim]
+		out[i] = memory[i*(dim+2)+1:][:dim]
 		rows[i] = newRow(t, e, s.Formats[0], uint64(i))
 	}
 	if _, err := e.Run(t.Context(), rows, out); err != nil {

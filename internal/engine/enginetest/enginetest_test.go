@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"unsafe"
 
 	"github.com/vitrine-project/vitrine/internal/engine"
 	"github.com/vitrine-project/vitrine/internal/engine/enginetest"
@@ -39,7 +38,7 @@ var breakages = map[string]struct {
 	"writes past an output": {"KeepsNoReferences", func(e *null.Engine, ctx context.Context, rows []tensor.Row, out [][]float32) (engine.Timings, error) {
 		t, err := e.Run(ctx, rows, out)
 		if err == nil && len(out) > 1 {
-			*(*float32)(unsafe.Add(unsafe.Pointer(&out[0][0]), 4*len(out[0]))) = 0
+			_ = append(out[0], 0)
 		}
 		return t, err
 	}},
