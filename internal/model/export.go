@@ -18,6 +18,9 @@ var storedAs = map[tensor.DType]safetensors.DType{
 	tensor.FP32: safetensors.F32, tensor.FP16: safetensors.F16, tensor.BF16: safetensors.BF16,
 }
 
+// syntheticMark is the metadata key by which exported synthetic weights stay known as such.
+const syntheticMark = "vitrine.synthetic"
+
 // WriteSafetensors writes the image tower with open_clip's names, bytes as they are stored.
 func WriteSafetensors(m *Model, w io.Writer) error {
 	list := m.Tensors()
@@ -27,7 +30,7 @@ func WriteSafetensors(m *Model, w io.Writer) error {
 	}
 	meta := map[string]string{"format": "pt", "vitrine.weights_hash": m.WeightsHash, "vitrine.reference": m.Source.Reference}
 	if m.Source.Synthetic {
-		meta["vitrine.synthetic"] = "true"
+		meta[syntheticMark] = "true"
 	}
 	return safetensors.Guard(func() error { return safetensors.Write(w, out, meta) })
 }

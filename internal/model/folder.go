@@ -118,7 +118,7 @@ func openFiles(c Config, paths []string) (m *Model, err error) {
 			err = errors.Join(err, closeAll())
 		}
 	}()
-	b := bag{}
+	b, synthetic := bag{}, false
 	for _, path := range paths {
 		f, err := safetensors.Open(path)
 		if err != nil {
@@ -128,8 +128,9 @@ func openFiles(c Config, paths []string) (m *Model, err error) {
 		if err := b.add(f); err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
+		synthetic = synthetic || f.Metadata[syntheticMark] == "true"
 	}
-	m = &Model{Config: c, Source: Source{Path: paths[0]}, close: closeAll}
+	m = &Model{Config: c, Source: Source{Path: paths[0], Synthetic: synthetic}, close: closeAll}
 	err = safetensors.Guard(func() error { m.Weights, err = b.weights(c); return err })
 	if err == nil {
 		m.WeightsHash, err = m.hash()

@@ -55,6 +55,9 @@ func TestExportReadsBackEqual(t *testing.T) {
 		if diff := cmp.Diff(m.Config, back.Config); diff != "" {
 			t.Error(diff)
 		}
+		if !back.Source.Synthetic {
+			t.Error("exported synthetic weights pass for real ones")
+		}
 		lone := mustOpen(t, filepath.Join(dir, weightFiles[0]))
 		if lone.WeightsHash != m.WeightsHash {
 			t.Error("the lone file reads differently")
@@ -65,8 +68,8 @@ func TestExportReadsBackEqual(t *testing.T) {
 		}
 	}
 	half := mustOpen(t, models+"/tiny-gelu")
-	if back := mustOpen(t, exported(t, half)); back.WeightsHash != half.WeightsHash {
-		t.Error("bf16 weights changed by export")
+	if back := mustOpen(t, exported(t, half)); back.WeightsHash != half.WeightsHash || back.Source.Synthetic {
+		t.Errorf("bf16 weights changed by export: %+v", back.Source)
 	}
 }
 
