@@ -51,7 +51,7 @@ func (x *Exchange) readBody(r *http.Request) ([]byte, error) {
 			switch {
 			case x.bytesIn > x.front.maxBody:
 				return nil, x.front.bodyTooLarge()
-			case err == io.EOF:
+			case err == io.EOF, err == nil && x.bytesIn == r.ContentLength:
 				return b, nil
 			case err != nil:
 				x.Header().Set("Connection", "close")

@@ -92,8 +92,9 @@ func server(t testing.TB, m service.Model, o front.Options) *httptest.Server {
 	return s
 }
 
-func handler(m service.Model, o front.Options) http.Handler {
-	f := front.New(o)
+func handler(m service.Model, o front.Options) http.Handler { return one(m, front.New(o)) }
+
+func one(m service.Model, f *front.Front) http.Handler {
 	mux := http.NewServeMux()
 	New(Options{Front: f, Model: m, MaxImages: 4}).Register(mux)
 	return mux

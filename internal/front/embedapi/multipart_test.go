@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"mime/multipart"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -80,15 +81,18 @@ func TestSplitForm(t *testing.T) {
 	}
 }
 
+var bareLF = regexp.MustCompile(`--B[ \t]*\n`)
+
 // FuzzMultipart holds the reader to mime/multipart: what it accepts, that accepts too, and the parts
-// are the same. (It is stricter: line breaks are CRLF, every part has a name.)
+// are the same. (It is stricter: line breaks are CRLF, every part has a name. Bodies whose boundary
+// ends in a bare LF are left out: the standard library then reads all line breaks so.)
 func FuzzMultipart(f *testing.F) {
 	for _, body := range forms {
 		f.Add(body)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
 		got, err := own(body)
-		if err != nil {
+		if err != nil || bareLF.MatchString(body) {
 			return
 		}
 		want, err := standardForm(body)
