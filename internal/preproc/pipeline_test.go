@@ -223,9 +223,9 @@ func TestConcurrent(t *testing.T) {
 
 // checkered is a large image that compresses well.
 func checkered() *image.Paletted {
-	im := image.NewPaletted(image.Rect(0, 0, 2400, 1700), color.Palette{color.Black, color.White, color.RGBA{200, 10, 30, 255}})
+	im := image.NewPaletted(image.Rect(0, 0, 1200, 850), color.Palette{color.Black, color.White, color.RGBA{200, 10, 30, 255}})
 	for i := range im.Pix {
-		im.Pix[i] = byte((i%2400/16 + i/2400/16) % 3)
+		im.Pix[i] = byte((i%1200/16 + i/1200/16) % 3)
 	}
 	return im
 }
@@ -265,7 +265,7 @@ func TestFootprint(t *testing.T) {
 			t.Fatal(err)
 		}
 		runtime.ReadMemStats(&after)
-		const fixed = 768 << 10
+		const fixed = 512 << 10
 		if got := int64(after.TotalAlloc - before.TotalAlloc); got > want+fixed {
 			t.Errorf("%s: %d bytes allocated, the footprint is %d", name, got, want)
 		}

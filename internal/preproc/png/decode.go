@@ -201,8 +201,10 @@ func (r *idatReader) Read(p []byte) (int, error) {
 
 // ReadByte implements io.ByteReader, which keeps the decompressor from buffering on its own.
 func (r *idatReader) ReadByte() (byte, error) {
-	if err := r.fill(); err != nil {
-		return 0, err
+	if len(r.data) == 0 {
+		if err := r.fill(); err != nil {
+			return 0, err
+		}
 	}
 	c := r.data[0]
 	r.data = r.data[1:]

@@ -24,12 +24,7 @@ func unfilter(filter byte, row, up []byte, bpp int) error {
 			row[i] += byte((int(row[i-bpp]) + int(up[i])) / 2)
 		}
 	case 4: // Paeth's choice
-		for i := range row[:min(bpp, len(row))] {
-			row[i] += up[i]
-		}
-		for i := bpp; i < len(row); i++ {
-			row[i] += paeth(int(row[i-bpp]), int(up[i]), int(up[i-bpp]))
-		}
+		unpaeth(row, up, bpp)
 	default:
 		return fmt.Errorf("unknown filter %d", filter)
 	}
@@ -50,10 +45,36 @@ func paeth(a, b, c int) byte {
 }
 
 func abs(x int) int {
-	if x < 0 {
-		return -x
+	sign := x >> 63
+	return x ^ sign - sign
+}
+
+// unpaeth undoes Paeth's filter. Pixels of three bytes, of which most files consist, keep their
+// neighbours in registers.
+func unpaeth(row, up []byte, bpp int) {
+	if bpp == 3 {
+		unpaeth3(row, up)
+		return
 	}
-	return x
+	for i := range row[:min(bpp, len(row))] {
+		row[i] += up[i]
+	}
+	for i := bpp; i < len(row); i++ {
+		row[i] += paeth(int(row[i-bpp]), int(up[i]), int(up[i-bpp]))
+	}
+}
+
+func unpaeth3(row, up []byte) {
+	var a0, a1, a2, c0, c1, c2 int
+	for len(row) >= 3 && len(up) >= 3 {
+		b0, b1, b2 := int(up[0]), int(up[1]), int(up[2])
+		row[0] += paeth(a0, b0, c0)
+		row[1] += paeth(a1, b1, c1)
+		row[2] += paeth(a2, b2, c2)
+		a0, a1, a2 = int(row[0]), int(row[1]), int(row[2])
+		c0, c1, c2 = b0, b1, b2
+		row, up = row[3:], up[3:]
+	}
 }
 
 // unpack turns a file row into pixels of the image's mode, as many as dst holds.

@@ -315,13 +315,13 @@ def synthetic(mode, w, h):
 
 
 def resizes():
-    sizes = [((640, 480), (299, 224)), ((640, 480), (640, 224)), ((640, 480), (299, 480)), ((37, 53), (224, 321)),
+    sizes = [((320, 240), (299, 224)), ((160, 120), (160, 56)), ((160, 120), (75, 120)), ((37, 53), (224, 321)),
              ((1, 1), (224, 224)), ((2, 3), (224, 336)), ((3, 1000), (7, 333)), ((500, 4), (224, 2)), ((224, 224), (224, 224)),
              ((225, 223), (224, 224)), ((448, 449), (224, 225)), ((1000, 30), (31, 40)), ((97, 101), (96, 100)), ((64, 48), (1, 1)),
              # around the size at which Pillow turns the order of the passes
              ((300, 600), (224, 448)), ((300, 601), (224, 448)), ((50, 300), (49, 100)), ((100, 99), (101, 98)), ((60, 90), (80, 90)), ((60, 90), (60, 40))]
     for mode in CHANNELS:
-        for src, dst in sizes:
+        for src, dst in sizes + [((640, 480), (299, 224))] * (mode == "RGB"):
             for f in ("bicubic", "bilinear"):
                 out = synthetic(mode, *src).resize(dst, getattr(Image, f.upper()))
                 yield dict(mode=mode, src=src, dst=dst, filter=f, sha256=sha(stored(out)))
