@@ -70,16 +70,23 @@ func (c *Codec) Decode(data []byte, dst *raster.Image) error {
 		return err
 	}
 	// Whatever libjpeg-turbo refuses or warns about, the decoder in Go judges, so that a file is good or
-	// bad whichever library a machine has. It also takes incomplete progressive files, whose smoothing
-	// changed with libjpeg-turbo's versions.
-	if d.p.progressive {
-		if complete, err := d.p.completeFile(); err != nil || !complete {
-			return d.Decode(data, dst)
-		}
+	// bad whichever library a machine has.
+	if !d.p.turboCan() {
+		return d.Decode(data, dst)
 	}
 	dst.Reset(d.p.mode(), d.p.width, d.p.height)
 	if c.turbo.decode(data, dst) == nil {
 		return nil
 	}
 	return d.Decode(data, dst)
+}
+
+// turboCan says whether libjpeg-turbo may have the file. It may not have one that lacks Huffman tables,
+// for which it takes those of whatever file the handle decoded before, nor an incomplete progressive one,
+// which its versions smooth differently.
+func (p *parser) turboCan() bool {
+	if p.multiScan() && p.skim() != nil {
+		return false
+	}
+	return !p.standard && p.complete()
 }

@@ -62,14 +62,24 @@ func rgbRow(dst []byte, in *[maxComponents][]byte, n int) {
 func yccRow(dst []byte, in *[maxComponents][]byte, n int) {
 	ys, cbs, crs := in[0][:n], in[1][:n], in[2][:n]
 	dst = dst[:3*n]
-	cbTable, crTable := &chroma.cb, &chroma.cr
 	i := 0
-	for ; i+4 <= n; i += 4 { // yccPixel by four: one range check and two stores
-		y, cb, cr := (*[4]byte)(ys[i:]), (*[4]byte)(cbs[i:]), (*[4]byte)(crs[i:])
-		s0 := uint64(y[0])*lumaLanes + cbTable[cb[0]] + crTable[cr[0]]
-		s1 := uint64(y[1])*lumaLanes + cbTable[cb[1]] + crTable[cr[1]]
-		s2 := uint64(y[2])*lumaLanes + cbTable[cb[2]] + crTable[cr[2]]
-		s3 := uint64(y[3])*lumaLanes + cbTable[cb[3]] + crTable[cr[3]]
+	for ; i+16 <= n; i += 16 {
+		yccSixteen((*[48]byte)(dst[3*i:]), (*[16]byte)(ys[i:]), (*[16]byte)(cbs[i:]), (*[16]byte)(crs[i:]))
+	}
+	for ; i < n; i++ {
+		p := yccPixel(ys[i], cbs[i], crs[i])
+		dst[3*i], dst[3*i+1], dst[3*i+2] = byte(p), byte(p>>8), byte(p>>16)
+	}
+}
+
+// yccSixteen is yccPixel by sixteen, in groups of four with one range check and two stores. Arrays of
+// fixed size leave the loop without bounds checks and with all its values in registers.
+func yccSixteen(dst *[48]byte, y, cb, cr *[16]byte) {
+	for i := 0; i < 16; i += 4 {
+		s0 := uint64(y[i])*lumaLanes + chroma.cb[cb[i]] + chroma.cr[cr[i]]
+		s1 := uint64(y[i+1])*lumaLanes + chroma.cb[cb[i+1]] + chroma.cr[cr[i+1]]
+		s2 := uint64(y[i+2])*lumaLanes + chroma.cb[cb[i+2]] + chroma.cr[cr[i+2]]
+		s3 := uint64(y[i+3])*lumaLanes + chroma.cb[cb[i+3]] + chroma.cr[cr[i+3]]
 		out := (*[12]byte)(dst[3*i:])
 		if (s0^inRange|s1^inRange|s2^inRange|s3^inRange)&rangeBits != 0 {
 			storeFour(out, yccClamped(s0), yccClamped(s1), yccClamped(s2), yccClamped(s3))
@@ -81,10 +91,6 @@ func yccRow(dst []byte, in *[maxComponents][]byte, n int) {
 		p3 := s3&redAndBlue | s3>>40&greenInByte
 		binary.LittleEndian.PutUint64(out[:8], p0|p1<<24|p2<<48)
 		binary.LittleEndian.PutUint32(out[8:], uint32(p2>>16|p3<<8))
-	}
-	for ; i < n; i++ {
-		p := yccPixel(ys[i], cbs[i], crs[i])
-		dst[3*i], dst[3*i+1], dst[3*i+2] = byte(p), byte(p>>8), byte(p>>16)
 	}
 }
 

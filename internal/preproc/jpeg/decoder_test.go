@@ -152,6 +152,27 @@ func TestDecoderForgets(t *testing.T) {
 	}
 }
 
+// TestMissingTablesAreStandard decodes a file without Huffman tables after one that has its own: libjpeg
+// would use those.
+func TestMissingTablesAreStandard(t *testing.T) {
+	var want raster.Image
+	var d Decoder
+	if err := d.Decode(goldenFile(t, "no-huffman-tables"), &want); err != nil {
+		t.Fatal(err)
+	}
+	for _, codec := range codecs(t) {
+		var im raster.Image
+		for _, name := range []string{"optimized", "no-huffman-tables"} {
+			if err := codec.Decode(goldenFile(t, name), &im); err != nil {
+				t.Fatalf("%s, %s: %v", codec.Name(), name, err)
+			}
+		}
+		if !bytes.Equal(im.Pix, want.Pix) {
+			t.Errorf("%s: other pixels after a file with tables", codec.Name())
+		}
+	}
+}
+
 func TestCodecIsConcurrent(t *testing.T) {
 	cases := goldenCases(t)
 	for _, codec := range codecs(t) {

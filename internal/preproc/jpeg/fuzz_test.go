@@ -1,6 +1,7 @@
 package jpeg
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/vitrine-project/vitrine/internal/fault"
@@ -34,7 +35,9 @@ func FuzzDecode(f *testing.F) {
 				t.Fatalf("kind %v: %v", k, err)
 			}
 		}
-		if turbo != nil {
+		// Two 0xFF before a stuffed zero are against the standard, and libjpeg-turbo then leaves coefficients
+		// of a first attempt at the MCU in the second.
+		if turbo != nil && !bytes.Contains(data, []byte{0xFF, 0xFF, 0}) {
 			compareBackends(t, turbo, data, &im, err)
 		}
 	})

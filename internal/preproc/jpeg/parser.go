@@ -90,6 +90,7 @@ type parser struct {
 	quant    [4][64]uint16 // zigzag order
 	quantSet [4]bool
 	huff     [2][4]huffman // class (DC, AC), slot
+	standard bool          // a standard table stands in for one that the file lacks
 	restart  int           // MCUs between restart markers, 0 for none
 
 	jfif, adobe    bool
@@ -123,12 +124,11 @@ func (p *parser) readHeader(data []byte) error {
 	return nil
 }
 
-// completeFile walks the remaining scans' headers and says whether they send every bit.
-func (p *parser) completeFile() (bool, error) {
+// skim walks the headers of the remaining scans.
+func (p *parser) skim() error {
 	for {
-		more, err := p.nextScan()
-		if err != nil || !more {
-			return p.complete(), err
+		if more, err := p.nextScan(); err != nil || !more {
+			return err
 		}
 	}
 }
@@ -137,7 +137,7 @@ func (p *parser) completeFile() (bool, error) {
 func (p *parser) reset(data []byte) {
 	p.data, p.pos = data, 0
 	p.width, p.height, p.ncomp, p.restart, p.scans = 0, 0, 0, 0, 0
-	p.progressive, p.jfif, p.adobe = false, false, false
+	p.progressive, p.jfif, p.adobe, p.standard = false, false, false, false
 	p.quantSet = [4]bool{}
 	for class := range p.huff {
 		for i := range p.huff[class] {
@@ -438,17 +438,18 @@ func (p *parser) readyComponent(c *component, selectors byte) error {
 	return err
 }
 
-// table is a built Huffman table. A slot that no segment defines has the standard's example table, which
-// frames of motion JPEG rely on.
+// table is a built Huffman table. In sequential files a slot that no segment defines has the standard's
+// example table, which frames of motion JPEG rely on.
 func (p *parser) table(class, slot byte) (*huffman, error) {
 	if slot > 3 {
 		return nil, invalid("Huffman table %d does not exist", slot)
 	}
 	h := &p.huff[class][slot]
 	if !h.defined {
-		if slot > 1 {
+		if slot > 1 || p.progressive {
 			return nil, invalid("Huffman table %d is missing", slot)
 		}
+		p.standard = true
 		std := &standardTables[class][slot]
 		h.define(std.counts, std.symbols)
 	}

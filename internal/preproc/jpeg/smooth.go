@@ -43,8 +43,12 @@ var fromSome = func() (t [6]kernel5) {
 	return t
 }()
 
-// complete says whether every coefficient that smoothing looks at is known to its last bit.
+// complete says whether every coefficient that smoothing looks at is known to its last bit, as in a
+// sequential file it always is.
 func (p *parser) complete() bool {
+	if !p.progressive {
+		return true
+	}
 	for i := range p.ncomp {
 		for _, bit := range p.comps[i].known[1:smoothed] {
 			if bit != 0 {
@@ -58,7 +62,7 @@ func (p *parser) complete() bool {
 // smoothable says whether smoothing applies: a progressive file, incomplete, with all DC values and no
 // quantiser of zero to divide by.
 func (p *parser) smoothable() bool {
-	if !p.progressive || p.complete() {
+	if p.complete() {
 		return false
 	}
 	for i := range p.ncomp {
