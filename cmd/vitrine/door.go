@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -29,7 +28,7 @@ type door struct {
 }
 
 // openDoor listens on an address; nil where the address is "off". flag names it in errors.
-func openDoor(flag, address string, log *slog.Logger) (*door, error) {
+func openDoor(flag, address string, o front.ServerOptions) (*door, error) {
 	if address == closedDoor {
 		return nil, nil
 	}
@@ -44,7 +43,7 @@ func openDoor(flag, address string, log *slog.Logger) (*door, error) {
 	}
 	d := &door{listener: l, failed: make(chan error, 1)}
 	d.set(http.NotFoundHandler())
-	d.server = front.NewServer(http.HandlerFunc(d.serve), front.ServerOptions{Logger: log})
+	d.server = front.NewServer(http.HandlerFunc(d.serve), o)
 	return d, nil
 }
 

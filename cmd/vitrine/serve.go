@@ -152,10 +152,11 @@ func newServer(o *serveOptions, log *slog.Logger) (*server, error) {
 	if o.http == closedDoor {
 		return nil, cli.Usage{Err: errors.New("--http off: there would be nothing to serve")}
 	}
-	if s.data, err = openDoor("--http", o.http, log); err != nil {
+	limits := front.ServerOptions{Logger: log, WriteTimeout: max(3*time.Minute, o.bodyTimeout+o.requestTimeout)}
+	if s.data, err = openDoor("--http", o.http, limits); err != nil {
 		return nil, err
 	}
-	if s.admin, err = openDoor("--metrics", o.metrics, log); err != nil {
+	if s.admin, err = openDoor("--metrics", o.metrics, front.ServerOptions{Logger: log}); err != nil {
 		return nil, errors.Join(err, s.data.listener.Close())
 	}
 	if limit := limitMemory(); limit > 0 {
