@@ -89,7 +89,7 @@ func appendFloats(b []byte, v []float32) []byte {
 			b = append(b, "null"...)
 			continue
 		}
-		b = strconv.AppendFloat(b, float64(f), 'g', -1, 32)
+		b = appendFloat(b, f)
 	}
 	return append(b, ']')
 }

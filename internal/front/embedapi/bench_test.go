@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"testing"
 
 	"github.com/vitrine-project/vitrine/internal/front"
@@ -117,8 +118,17 @@ func BenchmarkServer(b *testing.B) {
 func BenchmarkAppendFloats(b *testing.B) {
 	v := newConstant().embedding
 	buffer := make([]byte, 0, 16<<10)
-	b.ReportAllocs()
-	for b.Loop() {
-		buffer = appendFloats(buffer[:0], v)
-	}
+	b.Run("own", func(b *testing.B) {
+		for b.Loop() {
+			buffer = appendFloats(buffer[:0], v)
+		}
+	})
+	b.Run("strconv", func(b *testing.B) {
+		for b.Loop() {
+			buffer = buffer[:0]
+			for _, f := range v {
+				buffer = strconv.AppendFloat(append(buffer, ','), float64(f), 'g', -1, 32)
+			}
+		}
+	})
 }

@@ -105,6 +105,9 @@ func partHeader(rest *[]byte) (textproto.MIMEHeader, error) {
 		return nil, errForm("a part's header does not end")
 	}
 	end += 4
+	if bareLineFeed((*rest)[:end]) {
+		return nil, errForm("a part's header has a line that does not end in CRLF")
+	}
 	lines := bufio.NewReaderSize(bytes.NewReader((*rest)[:end]), 256)
 	header, err := textproto.NewReader(lines).ReadMIMEHeader()
 	if err != nil {
@@ -112,6 +115,11 @@ func partHeader(rest *[]byte) (textproto.MIMEHeader, error) {
 	}
 	*rest = (*rest)[end:]
 	return header, nil
+}
+
+// bareLineFeed finds what net/textproto would take for a line's end, and so for the header's.
+func bareLineFeed(header []byte) bool {
+	return bytes.Count(header, []byte("\n")) != bytes.Count(header, []byte("\r\n"))
 }
 
 func partName(header textproto.MIMEHeader) (string, error) {
