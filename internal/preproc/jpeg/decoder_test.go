@@ -207,7 +207,7 @@ func TestBackendChoice(t *testing.T) {
 	if _, err := New("fast"); err == nil {
 		t.Error("an unknown backend was accepted")
 	}
-	auto, err := New(Auto)
+	auto, err := New(BackendAuto)
 	if err != nil {
 		t.Fatal(err)
 	}

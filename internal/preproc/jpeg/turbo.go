@@ -32,8 +32,7 @@ type TurboLib struct {
 	errorStr       func(h uintptr) string
 }
 
-// turboNames are tried in turn: Debian's and most others', then a development link, then macOS-style
-// prefixes that containers use.
+// turboNames are tried in turn: the name of versions 1.2 to 3 everywhere, then a development link.
 var turboNames = []string{"libturbojpeg.so.0", "libturbojpeg.so"}
 
 // Turbo loads libturbojpeg once for the process.
