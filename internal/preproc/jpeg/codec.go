@@ -11,9 +11,9 @@ import (
 type Backend string
 
 const (
-	BackendAuto  Backend = "auto"  // libjpeg-turbo if it can be loaded, else Go
-	BackendGo    Backend = "go"    // the decoder in Go
-	BackendTurbo Backend = "turbo" // libjpeg-turbo; an error if it cannot be loaded
+	Auto    Backend = "auto"  // libjpeg-turbo if it can be loaded, else Go
+	GoCodec Backend = "go"    // the decoder in Go
+	TurboJP Backend = "turbo" // libjpeg-turbo; an error if it cannot be loaded
 )
 
 // Codec decodes JPEG files from any number of goroutines.
@@ -31,14 +31,14 @@ type Codec struct {
 func New(backend Backend) (*Codec, error) {
 	c := &Codec{pool: sync.Pool{New: func() any { return new(Decoder) }}}
 	switch backend {
-	case BackendGo:
+	case GoCodec:
 		return c, nil
-	case BackendAuto, BackendTurbo, "":
+	case Auto, TurboJP, "":
 		c.turbo, c.why = Turbo()
 	default:
 		return nil, fmt.Errorf("JPEG backend %q is none of auto, go, turbo", backend)
 	}
-	if c.why != nil && backend == BackendTurbo {
+	if c.why != nil && backend == TurboJP {
 		return nil, fmt.Errorf("JPEG backend turbo: %w", c.why)
 	}
 	return c, nil
@@ -52,7 +52,7 @@ func (c *Codec) Name() string {
 	return "go"
 }
 
-// Fallback is why a BackendAuto codec does without libjpeg-turbo; nil if it has it or was not asked to.
+// Fallback is why an Auto codec does without libjpeg-turbo; nil if it has it or was not asked to.
 func (c *Codec) Fallback() error { return c.why }
 
 // Decode writes the image into dst, reusing its memory. After an error dst's pixels are undefined.

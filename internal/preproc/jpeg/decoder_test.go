@@ -207,7 +207,7 @@ func TestBackendChoice(t *testing.T) {
 	if _, err := New("fast"); err == nil {
 		t.Error("an unknown backend was accepted")
 	}
-	auto, err := New(BackendAuto)
+	auto, err := New(Auto)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(c.JPEG)
 	}
 	const limit = 1 << 16 // pixels
-	turbo, _ := New(BackendTurbo)
+	turbo, _ := New(TurboJP)
 	if turbo != nil {
 		turbo.MaxPixels = limit
 	}

@@ -53,12 +53,12 @@ func goldenFile(tb testing.TB, name string) []byte {
 // codecs are the backends of this machine.
 func codecs(tb testing.TB) []*Codec {
 	tb.Helper()
-	g, err := New(BackendGo)
+	g, err := New(GoCodec)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	list := []*Codec{g}
-	if t, err := New(BackendTurbo); err == nil {
+	if t, err := New(TurboJP); err == nil {
 		list = append(list, t)
 	}
 	return list
