@@ -46,9 +46,9 @@ func openFile(path string) (*Model, error) {
 func readConfig(dir string) (Config, error) {
 	switch {
 	case hasFile(dir, openCLIPConfig):
-		return readOpenCLIP(dir)
+		return readOpenCLIP(inFolder(dir))
 	case hasFile(dir, hfConfig):
-		return readHuggingFace(dir)
+		return readHuggingFace(inFolder(dir))
 	}
 	return Config{}, fmt.Errorf("%s: neither %s nor %s is there: the weights' dimensions are unknown", dir, openCLIPConfig, hfConfig)
 }
@@ -60,7 +60,7 @@ func findWeights(dir string) ([]string, error) {
 		}
 	}
 	if hasFile(dir, weightIndex) {
-		names, err := readIndex(dir)
+		names, err := readIndex(inFolder(dir))
 		for i := range names {
 			names[i] = filepath.Join(dir, names[i])
 		}
@@ -81,8 +81,8 @@ func notSafetensors(path string) error {
 
 // readIndex returns the names of the files that hold the weights. They are plain names: an index that
 // points out of its folder is refused.
-func readIndex(dir string) ([]string, error) {
-	o, err := readObject(dir, weightIndex)
+func readIndex(d configDir) ([]string, error) {
+	o, err := d.object(weightIndex)
 	if err != nil {
 		return nil, err
 	}

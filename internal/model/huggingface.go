@@ -18,8 +18,8 @@ const (
 
 // readHuggingFace reads config.json of a CLIPModel or a CLIPVisionModelWithProjection and the image
 // processor's configuration beside it, with the defaults of the transformers library.
-func readHuggingFace(dir string) (Config, error) {
-	o, err := readObject(dir, hfConfig)
+func readHuggingFace(d configDir) (Config, error) {
+	o, err := d.object(hfConfig)
 	if err != nil {
 		return Config{}, err
 	}
@@ -28,7 +28,7 @@ func readHuggingFace(dir string) (Config, error) {
 	if *o.err != nil {
 		return Config{}, *o.err
 	}
-	p, err := readProcessor(dir)
+	p, err := readProcessor(d)
 	if err != nil {
 		return Config{}, err
 	}
@@ -82,12 +82,12 @@ func (c *Config) hfVision(v object) {
 	}
 }
 
-func readProcessor(dir string) (object, error) {
-	p, err := readObject(dir, hfPreprocessor)
+func readProcessor(d configDir) (object, error) {
+	p, err := d.object(hfPreprocessor)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return p, err
 	}
-	whole, err2 := readObject(dir, hfProcessor)
+	whole, err2 := d.object(hfProcessor)
 	if err2 != nil {
 		return object{}, errors.Join(err, err2)
 	}

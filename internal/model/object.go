@@ -24,10 +24,18 @@ type object struct {
 	err    *error
 }
 
-// readObject reads a JSON file whose content is one object. A missing file is an fs.ErrNotExist.
-func readObject(dir, name string) (object, error) {
-	path := filepath.Join(dir, name)
-	text, err := readLimited(path)
+// A configDir is where configuration files are read from: a folder, or in tests a map.
+type configDir struct {
+	path string
+	read func(path string) ([]byte, error)
+}
+
+func inFolder(path string) configDir { return configDir{path, readLimited} }
+
+// object reads a JSON file whose content is one object. A missing file is an fs.ErrNotExist.
+func (d configDir) object(name string) (object, error) {
+	path := filepath.Join(d.path, name)
+	text, err := d.read(path)
 	if err != nil {
 		return object{}, err
 	}

@@ -5,8 +5,8 @@ import "strings"
 const openCLIPConfig = "open_clip_config.json"
 
 // readOpenCLIP reads open_clip_config.json with open_clip's own defaults.
-func readOpenCLIP(dir string) (Config, error) {
-	o, err := readObject(dir, openCLIPConfig)
+func readOpenCLIP(d configDir) (Config, error) {
+	o, err := d.object(openCLIPConfig)
 	if err != nil {
 		return Config{}, err
 	}

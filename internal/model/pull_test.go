@@ -74,6 +74,20 @@ func TestOpenFromHub(t *testing.T) {
 	if m.Source.Pretrained != "mine" {
 		t.Errorf("%+v", m.Source)
 	}
+	dead := o
+	dead.Endpoint = "http://127.0.0.1:1"
+	for _, ref := range []string{"", "hub:openai/clip-vit-base-patch32"} {
+		old, err := Open(t.Context(), ref, OpenOptions{Hub: dead})
+		if err != nil {
+			t.Fatalf("cached, without a network: %v", err)
+		}
+		if dir, err := Pull(t.Context(), old.Source.Reference, dead); ref != "" && (err != nil || dir != filepath.Dir(old.Source.Path)) {
+			t.Errorf("pull without a network: %q, %v", dir, err)
+		}
+		if err := old.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 	_, err = Open(t.Context(), "hub:me/nothing", OpenOptions{Hub: o})
 	if !errors.Is(err, hub.ErrNoFile) {
 		t.Errorf("got %v", err)

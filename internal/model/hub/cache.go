@@ -1,8 +1,8 @@
 package hub
 
 import (
+	"crypto/rand"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -84,8 +84,7 @@ func (c cache) link(commit, name, etag string) error {
 
 // replace makes a file under a temporary name and renames it into place.
 func replace(path string, make func(tmp string) error) error {
-	tmp := fmt.Sprintf("%s.%d.tmp", path, os.Getpid())
-	_ = os.Remove(tmp) // of a process that had the same number and died
+	tmp := path + "." + rand.Text() + ".tmp"
 	if err := make(tmp); err != nil {
 		return err
 	}

@@ -72,7 +72,11 @@ func (p *puller) describe(ctx context.Context, name string) (metadata, error) {
 // head sends HEAD and follows redirects within the hub: the hub's own headers are on the first answer,
 // before a redirect to where large files lie.
 func (p *puller) head(ctx context.Context, name string) (meta metadata, again bool, err error) {
-	limited, cancel := context.WithTimeout(ctx, p.Contact)
+	limit, met := p.Contact, p.commit != ""
+	if met { // a hub that has answered before is slow, not absent
+		limit *= 10
+	}
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	client := *p.client
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -84,7 +88,7 @@ func (p *puller) head(ctx context.Context, name string) (meta metadata, again bo
 		}
 		resp, err := client.Do(r)
 		if err != nil {
-			return meta, false, p.unreachable(ctx, err)
+			return meta, met, p.unreachable(ctx, err)
 		}
 		resp.Body.Close()
 		next, err := resp.Location()

@@ -195,23 +195,37 @@ func verify(path string, meta metadata) error {
 		return err
 	}
 	defer f.Close()
-	var h hash.Hash
-	switch {
-	case !isHex(meta.etag):
-		return nil
-	case len(meta.etag) == 2*sha256.Size:
-		h = sha256.New()
-	case len(meta.etag) == 2*sha1.Size:
-		h = sha1.New() // git's, no protection against a malicious hub
-		fmt.Fprintf(h, "blob %d\x00", meta.size)
-	default:
+	sums := hashesLike(meta)
+	if len(sums) == 0 {
 		return nil
 	}
-	if _, err := io.Copy(h, f); err != nil {
+	all := make([]io.Writer, len(sums))
+	for i, h := range sums {
+		all[i] = h
+	}
+	if _, err := io.Copy(io.MultiWriter(all...), f); err != nil {
 		return err
 	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != strings.ToLower(meta.etag) {
-		return fmt.Errorf("%w: hash %s, the hub announced %s", ErrCorrupt, got, meta.etag)
+	got := ""
+	for _, h := range sums {
+		if got = hex.EncodeToString(h.Sum(nil)); got == strings.ToLower(meta.etag) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: hash %s, the hub announced %s", ErrCorrupt, got, meta.etag)
+}
+
+// hashesLike are the hashes that an ETag of this form may be. SHA-1 finds accidents, not malice; some
+// mirrors announce the content's instead of git's.
+func hashesLike(meta metadata) []hash.Hash {
+	switch {
+	case !isHex(meta.etag):
+	case len(meta.etag) == 2*sha256.Size:
+		return []hash.Hash{sha256.New()}
+	case len(meta.etag) == 2*sha1.Size:
+		git := sha1.New()
+		fmt.Fprintf(git, "blob %d\x00", meta.size)
+		return []hash.Hash{git, sha1.New()}
 	}
 	return nil
 }

@@ -107,6 +107,15 @@ func Pull(ctx context.Context, reference string, o PullOptions) (dir string, err
 	return p.pull(ctx)
 }
 
+// Cached returns the folder of a snapshot that has all wanted files, without asking the hub.
+func Cached(reference string, o PullOptions) (dir string, ok bool) {
+	r, err := parseRef(reference)
+	if err != nil || o.fill() != nil {
+		return "", false
+	}
+	return cache{root: o.CacheDir, repo: r.repo}.complete(r.revision, o.Files)
+}
+
 // puller is one Pull.
 type puller struct {
 	PullOptions
