@@ -31,7 +31,7 @@ type plantOptions struct {
 	space    string // wanted; "" for any
 	fallback bool   // synthetic weights where the default model cannot be had
 	log      *slog.Logger
-	progress *os.File // where a download shows itself
+	progress *os.File // where a download shows itself; nil is the log
 	metrics  *telemetry.Metrics
 }
 

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/term"
 
 	"github.com/vitrine-project/vitrine/internal/cli"
 	"github.com/vitrine-project/vitrine/internal/fault"
@@ -123,7 +125,7 @@ func runServe(ctx context.Context, o *serveOptions, std streams) error {
 	}
 	s.data.start()
 	s.admin.start()
-	p, err := s.load(ctx, std)
+	p, err := s.load(ctx, watched(std.err))
 	if err != nil {
 		s.hangUp()
 		if cause := context.Cause(ctx); errors.As(cause, new(interrupted)) {
@@ -142,6 +144,15 @@ func runServe(ctx context.Context, o *serveOptions, std streams) error {
 	}
 	s.hangUp()
 	return err
+}
+
+// watched is f if it is a terminal: a server's log elsewhere is read by programs, which a bar would
+// disturb.
+func watched(f *os.File) *os.File {
+	if term.IsTerminal(int(f.Fd())) {
+		return f
+	}
+	return nil
 }
 
 // newServer opens the doors, before anything slow: a port that is taken shows at once, and a probe is
@@ -194,10 +205,10 @@ func (s *server) loadingHandler() http.Handler {
 }
 
 // load makes the plant, with synthetic weights where the fallback's conditions hold.
-func (s *server) load(ctx context.Context, std streams) (*plant, error) {
+func (s *server) load(ctx context.Context, progress *os.File) (*plant, error) {
 	o := plantOptions{
 		model: s.o.model, engine: s.o.engine, image: s.o.image, batch: s.o.batch, space: s.o.space,
-		log: s.log, progress: std.err, metrics: s.metrics,
+		log: s.log, progress: progress, metrics: s.metrics,
 		fallback: !s.o.model.given && s.o.space == "" && loopbackOnly(s.o.http, s.o.metrics),
 	}
 	return buildPlant(ctx, o)

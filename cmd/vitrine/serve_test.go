@@ -190,7 +190,13 @@ func TestServeTinyModel(t *testing.T) {
 }
 
 func TestServe(t *testing.T) {
-	r := start(t, "--engine", "null", "--max-body", "1MiB", "--log-format", "json")
+	config := filepath.Join(t.TempDir(), "vitrine.yaml")
+	if err := os.WriteFile(config, []byte("version: 1\nengine: null\nmax-body: 1KiB\nlog-format: text\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("VITRINE_CONFIG", config)
+	t.Setenv("VITRINE_MAX_BODY", "1MiB")
+	r := start(t, "--log-format", "json")
 	for _, base := range []string{r.url, r.metrics} {
 		for _, path := range []string{"/health", "/healthz", "/readyz"} {
 			if status, _, body := do(t, "GET", base+path, nil); status != http.StatusOK {
@@ -471,6 +477,18 @@ func TestSyntheticReference(t *testing.T) {
 		if got := c.m.full(); got != c.want {
 			t.Errorf("%+v is %s, want %s", c.m, got, c.want)
 		}
+	}
+}
+
+func TestADownloadNobodyWatchesIsLogged(t *testing.T) {
+	var text bytes.Buffer
+	report := loggedProgress(slog.New(slog.NewTextHandler(&text, nil)))
+	for done := int64(0); done <= 100; done++ {
+		report("weights", done, 100)
+	}
+	report("config", 1, 1)
+	if n := strings.Count(text.String(), "\n"); n != 3 || !strings.Contains(text.String(), "file=weights bytes=100 of=100") {
+		t.Errorf("%d lines:\n%s", n, &text)
 	}
 }
 

@@ -18,10 +18,14 @@ import (
 	"github.com/vitrine-project/vitrine/internal/preproc"
 )
 
-// open opens the weights that the flags name; a download shows itself on progress.
+// open opens the weights that the flags name; a download shows itself on progress, or in the log where
+// that is nil.
 func (m *modelFlags) open(ctx context.Context, log *slog.Logger, progress *os.File) (*model.Model, error) {
 	began := time.Now()
-	report, done := pullProgress(progress)
+	report, done := loggedProgress(log), func() {}
+	if progress != nil {
+		report, done = pullProgress(progress)
+	}
 	loaded, err := model.Open(ctx, m.full(), model.OpenOptions{Hub: hub.PullOptions{Progress: report}})
 	done()
 	if err != nil {
@@ -83,6 +87,20 @@ func pullProgress(f *os.File) (report func(file string, done, total int64), end 
 		}
 		bar.Set(done, total)
 	}, end
+}
+
+// loggedProgress returns what a download reports to where nobody watches: a line at the start of each
+// file, every ten seconds, and at its end.
+func loggedProgress(log *slog.Logger) func(file string, done, total int64) {
+	var current string
+	var last time.Time
+	return func(file string, done, total int64) {
+		if file == current && done < total && time.Since(last) < 10*time.Second {
+			return
+		}
+		current, last = file, time.Now()
+		log.Info("download", "file", file, "bytes", done, "of", total)
+	}
 }
 
 // spaces are the space ids of a model by precision.

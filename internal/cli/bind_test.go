@@ -92,7 +92,7 @@ func TestEveryKindOfValueFromAFile(t *testing.T) {
 	v, err := bindTest(t, nil, nil, `
 version: 1
 max-queue-delay: 2ms
-engine: cpu
+engine: null
 max-body: 1MiB
 preferred-batch-size: [4, 8]
 exif-rotate: true
@@ -101,7 +101,7 @@ http: 0.0.0.0:8000   # another command's flag
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v.delay != 2*time.Millisecond || v.engine != "cpu" || v.body != 1<<20 || !v.rotate || len(v.sizes) != 2 || v.sizes[1] != 8 {
+	if v.delay != 2*time.Millisecond || v.engine != "null" || v.body != 1<<20 || !v.rotate || len(v.sizes) != 2 || v.sizes[1] != 8 {
 		t.Errorf("got %+v", v)
 	}
 }

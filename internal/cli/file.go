@@ -75,11 +75,12 @@ func document(text []byte) (*yaml.Node, error) {
 	return root, nil
 }
 
-// scalar is a node as a flag's text: a scalar as it is written, a list joined by commas.
+// scalar is a node as a flag's text: a scalar as it is written, a list joined by commas. The word null
+// is a word here (an engine has that name); no value at all is none.
 func scalar(n *yaml.Node) (string, bool) {
 	switch n.Kind {
 	case yaml.ScalarNode:
-		return n.Value, n.Tag != "!!null"
+		return n.Value, n.Tag != "!!null" || n.Value == "null"
 	case yaml.SequenceNode:
 		parts := make([]string, len(n.Content))
 		for i, c := range n.Content {
