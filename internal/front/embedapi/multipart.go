@@ -28,7 +28,7 @@ func errForm(why string) error {
 // 5.1.1), in place: the standard library's reader would copy every file once more.
 func splitForm(body []byte, boundary string, each func(part) error) error {
 	delimiter := []byte("\r\n--" + boundary)
-	rest, last, ok := first(body, delimiter)
+	_, rest, last, ok := next(body, delimiter)
 	for {
 		if !ok {
 			return errForm("the multipart body is cut off or has another boundary")
@@ -54,19 +54,14 @@ func splitForm(body []byte, boundary string, each func(part) error) error {
 	}
 }
 
-// first steps over the preamble and the first delimiter, whose line break may be missing.
-func first(body, delimiter []byte) (rest []byte, last, ok bool) {
-	if bytes.HasPrefix(body, delimiter[2:]) {
-		if rest, last, ok = delimiterEnd(body[len(delimiter)-2:]); ok {
-			return rest, last, true
+// next returns what comes before the next delimiter, and what comes after its line. The delimiter's
+// first line break may be missing at the very start: of the body, or of a part that is empty.
+func next(b, delimiter []byte) (data, rest []byte, last, ok bool) {
+	if bytes.HasPrefix(b, delimiter[2:]) {
+		if rest, last, ok = delimiterEnd(b[len(delimiter)-2:]); ok {
+			return b[:0], rest, last, true
 		}
 	}
-	_, rest, last, ok = next(body, delimiter)
-	return rest, last, ok
-}
-
-// next returns what comes before the next delimiter, and what comes after its line.
-func next(b, delimiter []byte) (data, rest []byte, last, ok bool) {
 	for from := 0; ; {
 		i := bytes.Index(b[from:], delimiter)
 		if i < 0 {
