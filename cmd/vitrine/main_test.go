@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"flag"
 	"os"
 	"os/exec"
@@ -46,11 +45,6 @@ type result struct {
 // call runs a command line in this process.
 func call(t *testing.T, args ...string) result {
 	t.Helper()
-	return callContext(t, context.Background(), args...)
-}
-
-func callContext(t *testing.T, ctx context.Context, args ...string) result {
-	t.Helper()
 	var files [2]*os.File
 	for i := range files {
 		f, err := os.CreateTemp(t.TempDir(), "stream")
@@ -60,7 +54,7 @@ func callContext(t *testing.T, ctx context.Context, args ...string) result {
 		defer f.Close()
 		files[i] = f
 	}
-	code := run(ctx, args, streams{files[0], files[1]})
+	code := run(t.Context(), args, streams{files[0], files[1]})
 	var text [2]string
 	for i, f := range files {
 		b, err := os.ReadFile(f.Name())

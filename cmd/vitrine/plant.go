@@ -48,6 +48,9 @@ func buildPlant(ctx context.Context, o plantOptions) (*plant, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := ctx.Err(); err != nil { // to pack the weights takes a while
+		return nil, errors.Join(err, m.Close())
+	}
 	plan := preproc.PlanFor(m.Config)
 	plan.EXIF = o.image.rotate
 	pipeline, err := preproc.New(plan, o.image.options())

@@ -29,12 +29,25 @@ type running struct {
 	url, metrics string
 	out          []string    // standard output until it was ready
 	log          chan string // lines of standard error
+	ready        chan struct{}
 	done         chan struct{}
 	code         int
 }
 
 // start starts a server on free ports and waits until it is ready.
 func start(t *testing.T, args ...string) *running {
+	t.Helper()
+	r := launch(t, args...)
+	<-r.ready
+	if r.metrics == "" {
+		<-r.done
+		t.Fatalf("not ready, exit code %d:\n%s", r.code, strings.Join(r.rest(), "\n"))
+	}
+	return r
+}
+
+// launch starts a server on free ports.
+func launch(t *testing.T, args ...string) *running {
 	t.Helper()
 	c := vitrine(t, append([]string{"serve", "--http", "127.0.0.1:0", "--metrics", "127.0.0.1:0"}, args...)...)
 	stdout, err := c.StdoutPipe()
@@ -48,7 +61,7 @@ func start(t *testing.T, args ...string) *running {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	r := &running{t: t, cmd: c, log: make(chan string, 10000), done: make(chan struct{})}
+	r := &running{t: t, cmd: c, log: make(chan string, 10000), ready: make(chan struct{}), done: make(chan struct{})}
 	var outputs sync.WaitGroup
 	outputs.Go(func() {
 		for s := bufio.NewScanner(stderr); s.Scan(); {
@@ -56,11 +69,14 @@ func start(t *testing.T, args ...string) *running {
 		}
 		close(r.log)
 	})
-	lines := bufio.NewScanner(stdout)
-	for r.metrics == "" && lines.Scan() {
-		r.readLine(lines.Text())
-	}
-	outputs.Go(func() { _, _ = io.Copy(io.Discard, stdout) })
+	outputs.Go(func() {
+		lines := bufio.NewScanner(stdout)
+		for r.metrics == "" && lines.Scan() {
+			r.readLine(lines.Text())
+		}
+		close(r.ready)
+		_, _ = io.Copy(io.Discard, stdout)
+	})
 	go func() {
 		outputs.Wait()
 		_ = c.Wait() // the code tells
@@ -68,10 +84,6 @@ func start(t *testing.T, args ...string) *running {
 		close(r.done)
 	}()
 	t.Cleanup(func() { _ = c.Process.Kill(); <-r.done })
-	if r.metrics == "" {
-		<-r.done
-		t.Fatalf("not ready, exit code %d:\n%s", r.code, strings.Join(r.rest(), "\n"))
-	}
 	return r
 }
 
@@ -318,6 +330,17 @@ func TestASecondSignalStopsAtOnce(t *testing.T) {
 	r.exit(exitInterrupted)
 }
 
+func TestASignalWhileTheModelLoads(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes 88 million weights")
+	}
+	r := launch(t, "--model", "synthetic")
+	r.waitFor("start: listening")
+	r.signal()
+	r.waitFor("stopped before the model was loaded")
+	r.exit(exitOK)
+}
+
 func TestUnansweredRequestsAreAFailure(t *testing.T) {
 	r := start(t, "--engine", "null", "--drain-timeout", "100ms")
 	body, half := io.Pipe()
@@ -483,7 +506,7 @@ func TestSyntheticReference(t *testing.T) {
 func TestADownloadNobodyWatchesIsLogged(t *testing.T) {
 	var text bytes.Buffer
 	report := loggedProgress(slog.New(slog.NewTextHandler(&text, nil)))
-	for done := int64(0); done <= 100; done++ {
+	for done := range int64(101) {
 		report("weights", done, 100)
 	}
 	report("config", 1, 1)
