@@ -368,10 +368,15 @@ func benchmarkMul(b *testing.B, p Precision, s [3]int, threads int) {
 	q := newProduct(s[0], s[1], s[2])
 	w := Pack(q.w, q.n, q.k, p)
 	c := make([]float32, len(q.res))
+	best := time.Hour
 	for b.Loop() {
+		start := time.Now()
 		w.Mul(pool, c, q.ldc, q.a, q.lda, q.m, Epilogue{Bias: q.bias})
+		best = min(best, time.Since(start))
 	}
-	b.ReportMetric(2*float64(q.m*q.n*q.k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+	flop := 2 * float64(q.m*q.n*q.k)
+	b.ReportMetric(flop*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+	b.ReportMetric(flop/best.Seconds()/1e9, "best-GFLOP/s")
 }
 
 // BenchmarkEncoder runs the 48 products of ViT-B/32's encoder, each with its own weights as in the
