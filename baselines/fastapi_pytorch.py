@@ -6,18 +6,27 @@ MODEL_DIR holds open_clip_config.json and open_clip_model.safetensors (vitrine m
 """
 import base64
 import io
+import json
 import os
 
-import open_clip
 import torch
 from fastapi import FastAPI, HTTPException
+from open_clip.model import CLIP
+from open_clip.transform import image_transform
 from PIL import Image
 from pydantic import BaseModel
+from safetensors.torch import load_file
 
 folder = os.environ["MODEL_DIR"]
 torch.set_num_threads(int(os.environ.get("THREADS", os.cpu_count())))
-model, preprocess = open_clip.create_model_from_pretrained("local-dir:" + folder)
-model.eval()
+config = json.load(open(os.path.join(folder, "open_clip_config.json")))
+model = CLIP(embed_dim=config["model_cfg"]["embed_dim"], vision_cfg=config["model_cfg"]["vision_cfg"],
+             text_cfg=dict(context_length=77, vocab_size=64, width=64, heads=1, layers=1),  # an export has the image tower only
+             quick_gelu=config["model_cfg"].get("quick_gelu", False)).eval()
+missing = model.load_state_dict(load_file(os.path.join(folder, "open_clip_model.safetensors")), strict=False).missing_keys
+assert not [key for key in missing if key.startswith("visual.")], missing
+preprocess = image_transform(model.visual.image_size, is_train=False, mean=config["preprocess_cfg"]["mean"],
+                             std=config["preprocess_cfg"]["std"], interpolation="bicubic", resize_mode="shortest")
 app = FastAPI()
 
 

@@ -15,6 +15,7 @@ import (
 type modelFlags struct {
 	reference string
 	given     bool // by the command line, the environment or the file
+	name, tag string
 	seed      uint64
 	outliers  bool
 }
@@ -23,6 +24,8 @@ func (m *modelFlags) define(fs *pflag.FlagSet) {
 	cli.Group(fs, "Model", func(fs *pflag.FlagSet) {
 		fs.StringVar(&m.reference, "model", model.Default, "`REF` of the weights: a folder or file (safetensors with open_clip_config.json or "+
 			"config.json), hub:owner/name[@revision], synthetic, or synthetic:ARCHITECTURE such as synthetic:ViT-B-16")
+		fs.StringVar(&m.name, "model-name", "", "open_clip `NAME` that the model answers to, where its folder does not tell (ViT-B-32)")
+		fs.StringVar(&m.tag, "pretrained", "", "open_clip `TAG` that the model answers to, where its folder does not tell (openai)")
 		fs.Uint64Var(&m.seed, "synthetic-seed", 0, "`number` that synthetic weights are counted from")
 		fs.BoolVar(&m.outliers, "synthetic-outliers", false, "plant channels of large magnitude in synthetic weights, as trained transformers have them")
 	})

@@ -568,3 +568,20 @@ func TestModelInspectAndExport(t *testing.T) {
 		}
 	}
 }
+
+func TestAFolderAnswersToTheNamesItIsGiven(t *testing.T) {
+	s := start(t, "--model", filepath.Join("..", "..", "testdata", "models", "tiny-quickgelu"), "--model-name", "ViT-B-32", "--pretrained", "openai")
+	body := `{"images":[],"model_name":"ViT-B-32","pretrained":"laion2b_s34b_b79k"}`
+	answer, err := http.Post(s.url+"/embed/base64", "application/json", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(text, []byte(`this server has \"openai\"`)) || bytes.Contains(text, []byte(`ViT-B-32`)) {
+		t.Errorf("answer %s: want the tag refused and the name taken", text)
+	}
+}

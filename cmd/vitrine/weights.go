@@ -26,7 +26,9 @@ func (m *modelFlags) open(ctx context.Context, log *slog.Logger, progress *os.Fi
 	if progress != nil {
 		report, done = pullProgress(progress)
 	}
-	loaded, err := model.Open(ctx, m.full(), model.OpenOptions{Hub: hub.PullOptions{Progress: report}})
+	loaded, err := model.Open(ctx, m.full(), model.OpenOptions{
+		Hub: hub.PullOptions{Progress: report}, ModelName: m.name, Pretrained: m.tag,
+	})
 	done()
 	if err != nil {
 		return nil, explainModel(err)
