@@ -10,10 +10,10 @@ ELEMENTS = {"BOOL": "?", "UINT8": "B", "UINT16": "H", "UINT32": "I", "UINT64": "
             "INT32": "i", "INT64": "q", "FP16": "e", "FP32": "f", "FP64": "d"}
 
 
-def raw(name, *pieces, expect=1, bodiless=False, timeout=3.0, compare=None):
-    """One connection; `compare` names a looser comparison: "status", "masked" (counters) or "record" (not replayed)."""
+def raw(name, *pieces, expect=1, bodiless=False, timeout=3.0, compare=None, connections=1):
+    """One connection, or several that send the same; `compare` names a looser comparison: "status", "masked" (counters) or "record" (not replayed)."""
     CASES.append(dict(name=name, pieces=[p.encode("latin-1") if isinstance(p, str) else p for p in pieces],
-                      expect=expect, bodiless=bodiless, timeout=timeout, compare=compare))
+                      expect=expect, bodiless=bodiless, timeout=timeout, compare=compare, connections=connections))
 
 
 def head(method, path, headers, length):
@@ -199,7 +199,6 @@ def inference():
     infer("simple_identity", "a batch", [tensor("INPUT0", "BYTES", [2, 2], ["a", "b", "c", "d"])])
     infer("optional", "both inputs", [tensor("INPUT0", "FP32", [1, 1], [1]), tensor("INPUT1", "FP32", [1, 1], [2])])
     infer("optional", "one input", [tensor("INPUT0", "FP32", [1, 1], [1])])
-    infer("optional", "only the optional input", [tensor("INPUT1", "FP32", [1, 1], [1])])
     infer("failing", "an execution that fails", [tensor("INPUT0", "FP32", [1, 1], [1])])
     for value, title in ((True, "true"), (7, "a number"), (1.5, "a fraction"), ("x", "a string"), (None, "null"), ([1], "a list"), ({}, "an object")):
         infer("simple", f"parameter {title}", two(), parameters={"custom": value})
@@ -398,7 +397,7 @@ def http():
     post(path, body, "a client's own headers", {"X-Request-Id": "abc", "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "Accept": "text/html"})
 
 
-KEY = "/vitrine_transcript"  # 256 bytes: 0..15 as INT32, sixteen ones as INT32, then zeros
+KEY = "/vitrine_transcript"  # two pages: 0..15 as INT32, sixteen ones as INT32, then zeros
 
 
 def memory():
@@ -408,11 +407,12 @@ def memory():
     get(f"{sys}/region/none/status")
     register("all", {"key": KEY, "offset": 0, "byte_size": 256})
     register("all", {"key": KEY, "offset": 0, "byte_size": 256}, name="a region registered again")
-    register("half", {"key": KEY, "offset": 128, "byte_size": 128})
+    register("half", {"key": KEY, "offset": 4096, "byte_size": 128})
+    register("odd", {"key": KEY, "offset": 128, "byte_size": 128})
     get(f"{sys}/status")
     get(f"{sys}/region/half/status")
-    for name, body in (("an unknown key", {"key": "/vitrine_none", "offset": 0, "byte_size": 16}), ("a region past the end", {"key": KEY, "offset": 0, "byte_size": 257}),
-                       ("an offset past the end", {"key": KEY, "offset": 256, "byte_size": 1}), ("no key", {"byte_size": 1}), ("no size", {"key": KEY}), ("no offset", {"key": KEY, "byte_size": 16}),
+    for name, body in (("an unknown key", {"key": "/vitrine_none", "offset": 0, "byte_size": 16}), ("a region past the end", {"key": KEY, "offset": 0, "byte_size": 8193}),
+                       ("an offset past the end", {"key": KEY, "offset": 8192, "byte_size": 1}), ("no key", {"byte_size": 1}), ("no size", {"key": KEY}), ("no offset", {"key": KEY, "byte_size": 16}),
                        ("a negative offset", {"key": KEY, "offset": -1, "byte_size": 1}), ("a negative size", {"key": KEY, "byte_size": -1}), ("no bytes", {"key": KEY, "offset": 0, "byte_size": 0}),
                        ("a key that is a number", {"key": 1, "byte_size": 1}), ("a size that is a string", {"key": KEY, "byte_size": "1"}),
                        ("an offset that overflows", {"key": KEY, "offset": 18446744073709551615, "byte_size": 2}), ("a path for a key", {"key": "/../etc/passwd", "byte_size": 1}), ("an empty key", {"key": "", "byte_size": 1})):
@@ -493,7 +493,7 @@ def settings():
     get("/v2/models/simple/trace/setting")
     get("/v2/models/none/trace/setting")
     for body in ({"trace_level": ["TIMESTAMPS"]}, {"trace_rate": "5"}, {"trace_rate": 5}, {"trace_count": "-1"}, {"trace_count": "x"}, {"trace_level": ["WRONG"]}, {"trace_level": "OFF"},
-                 {"trace_file": "/tmp/x"}, {"log_frequency": "3"}, {"log_frequency": -1}, {"other": "x"}, {"trace_rate": None}, {"trace_level": ["OFF"]}, {"trace_rate": ["1", "2"]}, {}):
+                 {"trace_file": "events.json"}, {"log_frequency": "3"}, {"log_frequency": -1}, {"other": "x"}, {"trace_rate": None}, {"trace_level": ["OFF"]}, {"trace_rate": ["1", "2"]}, {}):
         post("/v2/trace/setting", body, f"trace setting {json.dumps(body)}")
     post("/v2/models/simple/trace/setting", {"trace_rate": "7"}, "a model's own trace rate")
     get("/v2/models/simple/trace/setting", "a model's trace setting once changed")
@@ -504,7 +504,7 @@ def settings():
     post("/v2/trace/setting", {"trace_rate": None, "trace_level": None, "trace_count": None, "log_frequency": None}, "every trace setting cleared")
     get("/v2/logging")
     for body in ({"log_verbose_level": 1}, {"log_verbose_level": 0}, {"log_verbose_level": "1"}, {"log_verbose_level": -1}, {"log_info": False}, {"log_info": True}, {"log_warning": "x"},
-                 {"log_error": False}, {"log_error": True}, {"log_format": "ISO8601"}, {"log_format": "default"}, {"log_format": "other"}, {"log_format": 1}, {"log_file": "/tmp/x"}, {"log_file": 1}, {"other": 1}, {}):
+                 {"log_error": False}, {"log_error": True}, {"log_format": "ISO8601"}, {"log_format": "default"}, {"log_format": "other"}, {"log_format": 1}, {"log_file": "events.json"}, {"log_file": 1}, {"other": 1}, {}):
         post("/v2/logging", body, f"logging {json.dumps(body)}")
     for body in ("x", "", "[]"):
         post("/v2/logging", body, f"logging {body!r}")
@@ -535,6 +535,7 @@ def scheduling():
     infer("deadline", "priority 2", x, parameters={"priority": 2})
     infer("deadline", "priority 3 of two", x, parameters={"priority": 3})
     infer("deadline", "a full batch, no delay", [tensor("INPUT0", "FP32", [4, 1], [1, 2, 3, 4])])
+    infer("deadline", "two requests for one place in the queue", x, more={"connections": 2})
     post("/v2/models/simple_identity/generate", {"INPUT0": "x"}, compare="record")
     post("/v2/models/simple_identity/generate_stream", {"INPUT0": "x"}, compare="record")
 

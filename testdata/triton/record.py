@@ -5,12 +5,14 @@ requests and answers are written to corpus.jsonl.gz, one JSON object a line:
 
     name     what the case is about
     send     the pieces written, each {"text": ...} or, where it is not UTF-8, {"base64": ...}
+    connections  absent, or how many send the same at once; answers are then in the order of their status
     answers  what came back: version, status, reason, headers in order, body
     end      "open", "closed" (by the server), "silent" (an answer is missing), "extra" (bytes nobody asked for)
              or "died": the request ended the server process, which is started again
     compare  absent, "masked" (counters and times vary), "status" or "record" (kept, not replayed)
 """
 
+import concurrent.futures
 import glob
 import gzip
 import json
@@ -29,7 +31,7 @@ SHARED = "/dev/shm" + cases.KEY
 
 def shared_memory():
     with open(SHARED, "wb") as f:
-        f.write(cases.packed("INT32", cases.COUNT + cases.ONES) + bytes(128))
+        f.write(cases.packed("INT32", cases.COUNT + cases.ONES) + bytes(8192 - 128))
 
 
 def record(port, case):
@@ -38,7 +40,17 @@ def record(port, case):
         entry["compare"] = case["compare"]
     if case["bodiless"]:
         entry["bodiless"] = True
+    if case["connections"] > 1:
+        return {**entry, "connections": case["connections"], **together(port, case)}
     return {**entry, **wire.exchange(port, case["pieces"], case["expect"], case["bodiless"], case["timeout"])}
+
+
+def together(port, case):
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        todo = [pool.submit(wire.exchange, port, case["pieces"], 1) for _ in range(case["connections"])]
+        done = [t.result() for t in todo]
+    answers = sorted((d["answers"][0] for d in done), key=lambda a: a["status"])
+    return {"answers": answers, "end": done[0]["end"]}
 
 
 def unique():
@@ -97,8 +109,13 @@ def main():
         while todo:
             starts += 1
             os.makedirs(f"{root}/{starts}")
-            run(f"{root}/{starts}", todo, entries)
-            write(entries)
+            try:
+                run(f"{root}/{starts}", todo, entries)
+            except server.NotReady as error:
+                if starts == 20:
+                    raise
+                print(error, flush=True)
+        write(entries)
     finally:
         os.unlink(SHARED)
         for left in glob.glob("/dev/shm/transcript*"):

@@ -41,6 +41,10 @@ def repository(root):
     return folder
 
 
+class NotReady(Exception):
+    """On a busy machine the Python backend's locks time out while models load; a new start helps."""
+
+
 class Triton:
     """A running server; use it in a with statement."""
 
@@ -57,7 +61,7 @@ class Triton:
             f"--model-repository={models}", f"--backend-directory={backend(root)}",
             "--http-address=127.0.0.1", "--grpc-address=127.0.0.1",
             f"--http-port={http}", f"--grpc-port={grpc}", f"--metrics-port={metrics}",
-            "--model-control-mode=explicit", "--disable-auto-complete-config",
+            "--model-control-mode=explicit", "--model-load-thread-count=2", "--disable-auto-complete-config",
             "--backend-config=python,shm-default-byte-size=1048576",
             "--backend-config=python,shm-region-prefix-name=transcript",
             *load, *options,
@@ -72,7 +76,7 @@ class Triton:
             except OSError:
                 time.sleep(0.5)
         self.__exit__()
-        raise SystemExit(f"the server did not become ready: see {self.log.name}")
+        raise NotReady(f"the server did not become ready: see {self.log.name}")
 
     def __exit__(self, *_):
         self.process.terminate()
