@@ -2,6 +2,7 @@ package oip
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -23,25 +24,54 @@ func Elements(shape []int64) (int64, bool) {
 	return n, true
 }
 
-// check compares a request with what its model declares.
+// Checker is a model with rules of its own (sequences); its errors come before the model runs.
+type Checker interface{ Check(r *Request) error }
+
+// prefix is what Triton's core puts before what it says of a request.
+func (r *Request) prefix() string {
+	if r.ID == "" {
+		return "[request id: <id_unknown>] "
+	}
+	return "[request id: " + r.ID + "] "
+}
+
+// refuse is an answer of Triton's core to a request that does not fit its model.
+func (r *Request) refuse(format string, args ...any) error {
+	return fault.New(fault.Invalid, "%s", r.prefix()+fmt.Sprintf(format, args...))
+}
+
+// check compares a request with what its model declares. Inputs are looked at from the last to the
+// first, for Triton keeps them so and names the first that is wrong.
 func check(m Model, r *Request) error {
 	meta, maxBatch := m.Metadata(), int64(m.Config().MaxBatchSize)
 	if r.Raw {
-		if err := completeRaw(meta, r); err != nil {
+		if err := completeRaw(meta, r, maxBatch > 0); err != nil {
 			return err
 		}
 	}
-	if err := checkNames(meta, r); err != nil {
+	if err := checkDuplicates(r); err != nil {
 		return err
 	}
-	batch := int64(-1)
-	for i := range r.Inputs {
-		in := &r.Inputs[i]
-		if err := checkInput(meta, in, maxBatch, &batch); err != nil {
+	if err := checkOutputs(meta, r); err != nil {
+		return err
+	}
+	if err := checkCount(meta, r); err != nil {
+		return err
+	}
+	if maxBatch > 0 {
+		if err := checkBatch(meta, r, maxBatch); err != nil {
 			return err
 		}
 	}
-	return checkOutputs(meta, r)
+	for i := len(r.Inputs) - 1; i >= 0; i-- {
+		if err := r.checkInput(meta, &r.Inputs[i], maxBatch > 0); err != nil {
+			return err
+		}
+	}
+	if c, ok := m.(Checker); ok {
+		return c.Check(r)
+	}
+	return nil
 }
 
 func find(specs []TensorSpec, name string) *TensorSpec {
@@ -53,85 +83,94 @@ func find(specs []TensorSpec, name string) *TensorSpec {
 	return nil
 }
 
-func checkNames(meta *Metadata, r *Request) error {
+func checkDuplicates(r *Request) error {
 	for i := range r.Inputs {
-		name := r.Inputs[i].Name
-		if find(meta.Inputs, name) == nil {
-			return fault.New(fault.Invalid, "unexpected inference input '%s' for model '%s'", name, meta.Name)
-		}
 		for j := range i {
-			if r.Inputs[j].Name == name {
-				return fault.New(fault.Invalid, "input '%s' already exists in request", name)
+			if r.Inputs[j].Name == r.Inputs[i].Name {
+				return r.refuse("input '%s' already exists in request", r.Inputs[i].Name)
 			}
 		}
 	}
-	return checkMissing(meta, r)
+	return nil
 }
 
-func checkMissing(meta *Metadata, r *Request) error {
-	var missing, got []string
+// checkCount makes sure that a request has as many inputs as it needs; which is which comes later.
+func checkCount(meta *Metadata, r *Request) error {
+	var missing []string
 	optional := 0
 	for i := range meta.Inputs {
 		spec := &meta.Inputs[i]
-		has := slices.ContainsFunc(r.Inputs, func(in Input) bool { return in.Name == spec.Name })
 		switch {
 		case spec.Optional:
 			optional++
-		case !has:
+		case !slices.ContainsFunc(r.Inputs, func(in Input) bool { return in.Name == spec.Name }):
 			missing = append(missing, "'"+spec.Name+"'")
 		}
 	}
-	if missing == nil {
+	all, got := len(meta.Inputs), len(r.Inputs)
+	if got >= all-optional && got <= all {
 		return nil
 	}
-	for i := range r.Inputs {
-		got = append(got, "'"+r.Inputs[i].Name+"'")
+	var names []string
+	for i := got - 1; i >= 0; i-- {
+		names = append(names, "'"+r.Inputs[i].Name+"'")
 	}
-	expected := strconv.Itoa(len(meta.Inputs))
+	lost := "]" // Triton's own text where nothing is missing
+	if missing != nil {
+		lost = "[" + strings.Join(missing, ",") + "]"
+	}
+	expected := "expected " + strconv.Itoa(all)
 	if optional > 0 {
-		return fault.New(fault.Invalid, "expected number of inputs between %d and %s but got %d inputs for model '%s'. Got input(s) [%s], but missing required input(s) [%s]. Please provide all required input(s).",
-			len(meta.Inputs)-optional, expected, len(r.Inputs), meta.Name, strings.Join(got, ","), strings.Join(missing, ","))
+		expected = fmt.Sprintf("expected number of inputs between %d and %d", all-optional, all)
+		return r.refuse("%s but got %d inputs for model '%s'. Got input(s) [%s], but missing required input(s) %s. Please provide all required input(s).",
+			expected, got, meta.Name, strings.Join(names, ","), lost)
 	}
-	return fault.New(fault.Invalid, "expected %s inputs but got %d inputs for model '%s'. Got input(s) [%s], but missing required input(s) [%s]. Please provide all required input(s).",
-		expected, len(r.Inputs), meta.Name, strings.Join(got, ","), strings.Join(missing, ","))
+	return r.refuse("%s inputs but got %d inputs for model '%s'. Got input(s) [%s], but missing required input(s) %s. Please provide all required input(s).",
+		expected, got, meta.Name, strings.Join(names, ","), lost)
 }
 
-func checkInput(meta *Metadata, in *Input, maxBatch int64, batch *int64) error {
-	spec := find(meta.Inputs, in.Name)
-	if spec.DType != in.DType {
-		return fault.New(fault.Invalid, "inference input '%s' data-type is '%v', but model '%s' expects '%v'", in.Name, in.DType, meta.Name, spec.DType)
-	}
-	if maxBatch > 0 {
-		if err := checkBatch(meta, in, maxBatch, batch); err != nil {
-			return err
+func checkBatch(meta *Metadata, r *Request, maxBatch int64) error {
+	batch := int64(-1)
+	for i := len(r.Inputs) - 1; i >= 0; i-- {
+		in := &r.Inputs[i]
+		if len(in.Shape) == 0 {
+			return r.refuse("input '%s' has no shape but model requires batch dimension for '%s'", in.Name, meta.Name)
+		}
+		if batch < 0 {
+			batch = in.Shape[0]
+		}
+		if in.Shape[0] != batch {
+			return r.refuse("input '%s' batch size does not match other inputs for '%s'", in.Name, meta.Name)
 		}
 	}
-	if !fits(in.Shape, spec.Shape) {
-		return fault.New(fault.Invalid, "unexpected shape for input '%s' for model '%s'. Expected %s, got %s. %s",
-			in.Name, meta.Name, shapeText(spec.Shape), shapeText(in.Shape), batchNote)
+	if batch > maxBatch || batch < 0 && len(r.Inputs) > 0 {
+		return r.refuse("inference request batch-size must be <= %d for '%s'", maxBatch, meta.Name)
 	}
-	return CheckBytes(meta.Name, in)
+	return nil
+}
+
+func (r *Request) checkInput(meta *Metadata, in *Input, batched bool) error {
+	spec := find(meta.Inputs, in.Name)
+	if spec == nil {
+		return fault.New(fault.Invalid, "unexpected inference input '%s' for model '%s'", in.Name, meta.Name)
+	}
+	if spec.DType != in.DType {
+		return r.refuse("inference input '%s' data-type is '%v', but model '%s' expects '%v'", in.Name, in.DType, meta.Name, spec.DType)
+	}
+	if !fits(in.Shape, spec.Shape) {
+		note := ""
+		if batched {
+			note = batchNote
+		}
+		return r.refuse("unexpected shape for input '%s' for model '%s'. Expected %s, got %s. %s",
+			in.Name, meta.Name, shapeText(spec.Shape), shapeText(in.Shape), note)
+	}
+	return r.checkBytes(meta.Name, in)
 }
 
 const batchNote = "NOTE: Setting a non-zero max_batch_size in the model config requires a batch dimension to be prepended to each input shape. " +
 	"If you want to specify the full shape including the batch dim in your input dims config, try setting max_batch_size to zero. " +
 	"See the model configuration docs for more info on max_batch_size."
-
-func checkBatch(meta *Metadata, in *Input, maxBatch int64, batch *int64) error {
-	if len(in.Shape) == 0 {
-		return fault.New(fault.Invalid, "input '%s' has no shape but model requires batch dimension for '%s'", in.Name, meta.Name)
-	}
-	switch n := in.Shape[0]; {
-	case *batch < 0:
-		*batch = n
-	case n != *batch:
-		return fault.New(fault.Invalid, "input '%s' batch size does not match other inputs for '%s'", in.Name, meta.Name)
-	}
-	if *batch < 1 || *batch > maxBatch {
-		return fault.New(fault.Invalid, "inference request batch-size must be <= %d for '%s'", maxBatch, meta.Name)
-	}
-	return nil
-}
 
 func fits(shape, spec []int64) bool {
 	return slices.EqualFunc(shape, spec, func(d, s int64) bool { return d >= 0 && (s < 0 || d == s) })
@@ -148,48 +187,55 @@ func shapeText(shape []int64) string {
 	return string(append(b, ']'))
 }
 
-// CheckBytes makes sure that an input has the bytes that its shape needs, wherever they are.
-func CheckBytes(model string, in *Input) error {
+// checkBytes makes sure that an input has the bytes that its shape needs, wherever they are.
+func (r *Request) checkBytes(model string, in *Input) error {
 	n, ok := Elements(in.Shape)
 	if !ok {
-		return fault.New(fault.Invalid, "input '%s' has a shape that is too large: %s", in.Name, shapeText(in.Shape))
+		return r.refuse("input '%s' has a shape that is too large: %s", in.Name, shapeText(in.Shape))
 	}
 	if in.DType == tensor.Bytes {
 		if in.Memory != nil {
-			return nil // read comes first, then CheckStrings
+			return nil // they are checked once they are read
 		}
-		return CheckStrings(in, n)
+		return r.checkStrings(model, in, n)
 	}
 	size := uint64(len(in.Data))
 	if in.Memory != nil {
 		size = in.Memory.Size
 	}
 	each := uint64(in.DType.Size())
-	if each > 0 && uint64(n) > math.MaxUint64/each || uint64(n)*each != size {
-		return fault.New(fault.Invalid, "input byte size mismatch for input '%s' for model '%s'. Expected %d, got %d", in.Name, model, uint64(n)*each, size)
+	if each == 0 || uint64(n) > math.MaxUint64/each || uint64(n)*each != size {
+		name := in.Name
+		if r.Raw {
+			name = "raw_input"
+		}
+		return r.refuse("input byte size mismatch for input '%s' for model '%s'. Expected %d, got %d", name, model, uint64(n)*each, size)
 	}
 	return nil
 }
 
-// CheckStrings makes sure that a BYTES input holds n whole elements and nothing else.
-func CheckStrings(in *Input, n int64) error {
+// checkStrings makes sure that a BYTES input holds n whole elements and nothing else.
+func (r *Request) checkStrings(model string, in *Input, n int64) error {
 	b, have := in.Data, int64(0)
 	for len(b) > 0 {
-		if have >= n {
-			return fault.New(fault.Invalid, "unexpected number of string elements %d for inference input '%s', expecting %d", have+1, in.Name, n)
+		if have++; have > n {
+			return r.refuse("unexpected number of string elements %d for inference input '%s' for model '%s', expecting %d", have, in.Name, model, n)
 		}
 		if len(b) < 4 {
-			return fault.New(fault.Invalid, "incomplete string length indicator for inference input '%s', expecting %d bytes but only %d bytes available. Please make sure the string length indicator is in one buffer.", in.Name, 4, len(b))
+			return r.refuse("incomplete string length indicator for inference input '%s' for model '%s', expecting 4 bytes but only %d bytes available. "+
+				"Please make sure the string length indicator is in one buffer.", in.Name, model, len(b))
 		}
 		size := uint64(binary.LittleEndian.Uint32(b))
 		if uint64(len(b)-4) < size {
-			return fault.New(fault.Invalid, "incomplete string data for inference input '%s', expecting string of length %d but only %d bytes available. Please make sure the string is in one buffer.", in.Name, size, len(b)-4)
+			if have == n {
+				return r.refuse("incomplete string data for inference input '%s' for model '%s', expecting string of length %d but only %d bytes available", in.Name, model, size, len(b)-4)
+			}
+			return r.refuse("expected %d string elements for inference input '%s' for model '%s', got %d", n, in.Name, model, have)
 		}
 		b = b[4+size:]
-		have++
 	}
 	if have != n {
-		return fault.New(fault.Invalid, "expected %d string elements for inference input '%s', got %d", n, in.Name, have)
+		return r.refuse("expected %d string elements for inference input '%s' for model '%s', got %d", n, in.Name, model, have)
 	}
 	return nil
 }
@@ -203,14 +249,37 @@ func checkOutputs(meta *Metadata, r *Request) error {
 	return nil
 }
 
-// completeRaw gives a raw request the name, type and shape that its one input's bytes imply: at most
-// one dimension varies, and a batch of one.
-func completeRaw(meta *Metadata, r *Request) error {
+// completeRaw gives a raw request the name, type and shape that its one input's bytes imply: a batch
+// of one, at most one dimension that varies, BYTES without their length.
+func completeRaw(meta *Metadata, r *Request, batched bool) error {
 	if len(meta.Inputs) != 1 {
-		return fault.New(fault.Invalid, "Raw request must only have 1 input (found %d) to be deduced but got %d inputs in '%s' model configuration", 1, len(meta.Inputs), meta.Name)
+		return r.refuse("Raw request must only have 1 input (found %d) to be deduced but got %d inputs in '%s' model configuration", 1, len(meta.Inputs), meta.Name)
 	}
 	spec, in := &meta.Inputs[0], &r.Inputs[0]
-	in.Name, in.DType = spec.Name, spec.DType
-	in.Shape = slices.Clone(spec.Shape)
+	in.Name, in.DType, in.Shape = spec.Name, spec.DType, slices.Clone(spec.Shape)
+	if batched {
+		in.Shape[0] = 1
+	}
+	free, fixed := -1, int64(1)
+	for i, d := range in.Shape {
+		switch {
+		case d >= 0:
+			fixed *= d
+		case free >= 0:
+			return r.refuse("The shape of the raw input '%s' can not be deduced because there are more than one variable-sized dimension", spec.Name)
+		default:
+			free = i
+		}
+	}
+	if spec.DType == tensor.Bytes {
+		if free >= 0 || fixed != 1 {
+			return r.refuse("For BYTE datatype raw input '%s', the model must have input shape [1]", spec.Name)
+		}
+		in.Data = append(binary.LittleEndian.AppendUint32(make([]byte, 0, 4+len(in.Data)), uint32(len(in.Data))), in.Data...)
+		return nil
+	}
+	if free >= 0 && fixed > 0 {
+		in.Shape[free] = int64(len(in.Data)) / fixed / int64(spec.DType.Size())
+	}
 	return nil
 }

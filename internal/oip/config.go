@@ -126,7 +126,7 @@ func NewConfig(m *Metadata, maxBatch int, backend string) *Config {
 		VersionPolicy: json.RawMessage(`{"latest":{"num_versions":1}}`),
 		Input:         []ConfigInput{}, Output: []ConfigOutput{}, BatchInput: []struct{}{}, BatchOutput: []struct{}{},
 		Optimization: Optimization{Priority: "PRIORITY_DEFAULT", InputPinned: Pinned{true}, OutputPinned: Pinned{true}},
-		InstanceGroup: []InstanceGroup{{Name: m.Name, Kind: "KIND_CPU", Count: 1, GPUs: []int32{},
+		InstanceGroup: []InstanceGroup{{Name: m.Name + "_0", Kind: "KIND_CPU", Count: 1, GPUs: []int32{},
 			SecondaryDevices: []struct{}{}, Profile: []string{}}},
 		CCModelFilenames: map[string]string{}, MetricTags: map[string]string{}, Parameters: map[string]ConfigParameter{},
 		ModelWarmup: []struct{}{},

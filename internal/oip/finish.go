@@ -64,8 +64,8 @@ func classify(out *Output, top int, labels []string, batched bool) error {
 	if !ok || batch <= 0 {
 		return fault.New(fault.Internal, "output '%s' has no classes", out.Name)
 	}
-	if out.DType == tensor.Bytes {
-		return fault.New(fault.Invalid, "class result not available for output due to unsupported type 'BYTES'")
+	if out.DType == tensor.Bytes || out.DType == tensor.Bool || out.DType == tensor.FP16 || out.DType == tensor.BF16 {
+		return fault.New(fault.Invalid, "class result not available for output due to unsupported type '%v'", out.DType)
 	}
 	classes := int(total / batch)
 	size := out.DType.Size()

@@ -160,15 +160,13 @@ func (r *Registry) findLocked(name, version string) (*served, error) {
 	return nil, fault.New(fault.NotFound, "Request for unknown model: '%s' version %d is not found", name, want)
 }
 
-// parseVersion reads a version as Triton does: a number above 0.
+// parseVersion reads a version's number.
 func parseVersion(s string) (int64, error) {
 	v, err := strconv.ParseInt(s, 10, 64)
-	switch {
-	case errors.Is(err, strconv.ErrRange):
-		return 0, fault.New(fault.Invalid, "failed to get model version from specified version string '%s' (details: stoll), version should be an integral value > 0", s)
-	case err != nil:
-		return 0, fault.New(fault.Invalid, "failed to get model version from specified version string '%s' (details: stoll), version should be an integral value > 0", s)
-	case v <= 0:
+	if err != nil {
+		return 0, fault.New(fault.Invalid, "failed to get model version from specified version string '%s' (details: stol), version should be an integral value > 0", s)
+	}
+	if v < 0 {
 		return 0, fault.New(fault.Invalid, "failed to get model version from specified version string '%s', version should be an integral value > 0", s)
 	}
 	return v, nil
@@ -186,17 +184,20 @@ func (r *Registry) Versions(name string) (all []string) {
 	return all
 }
 
-// Models are all versions that are served, by name and version. A name or a version that is not
-// empty restricts them, and must exist.
+// Models are all versions that are served, by name and version, for statistics. A name or a version
+// that is not empty restricts them, and must exist.
 func (r *Registry) Models(name, version string) ([]Model, error) {
 	if version != "" {
 		m, err := r.Get(name, version)
+		if err != nil && len(r.Versions(name)) > 0 {
+			err = fault.New(fault.Invalid, "requested model version is not available for model '%s'", name)
+		} else if err != nil {
+			err = fault.New(fault.Invalid, "requested model '%s' is not available", name)
+		}
 		return []Model{m}, err
 	}
-	if name != "" {
-		if _, err := r.Get(name, ""); err != nil {
-			return nil, err
-		}
+	if name != "" && len(r.Versions(name)) == 0 {
+		return nil, fault.New(fault.Invalid, "requested model '%s' is not available", name)
 	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -260,20 +261,18 @@ func (r *Registry) Index(ready bool) []IndexEntry {
 }
 
 // errNoControl is the answer where the server does not let clients load models.
-func (r *Registry) errNoControl(verb string) error {
-	return fault.New(fault.Unavailable, "explicit model load / unload is not allowed if polling is enabled")
-}
+var errNoControl = fault.New(fault.Unavailable, "explicit model load / unload is not allowed if polling is enabled")
 
 // Load makes and serves a model; versions that it had before go after the new ones are ready, and stay
 // where the new ones fail.
 func (r *Registry) Load(ctx context.Context, name, config string, files map[string][]byte) error {
 	if r.loader == nil {
-		return r.errNoControl("load")
+		return errNoControl
 	}
 	r.loading.Lock()
 	defer r.loading.Unlock()
 	if !slices.Contains(r.loader.Names(), name) && config == "" {
-		return fault.New(fault.Invalid, "failed to load '%s', failed to poll from model repository", name)
+		return fault.New(fault.Internal, "failed to load '%s', failed to poll from model repository", name)
 	}
 	models, err := r.loader.Load(ctx, name, config, files)
 	if err != nil {
@@ -302,20 +301,17 @@ func (r *Registry) Load(ctx context.Context, name, config string, files map[stri
 }
 
 // Unload serves a model no more; requests that it has are answered.
-func (r *Registry) Unload(name string, dependents bool) error {
+func (r *Registry) Unload(name string) error {
 	if r.loader == nil {
-		return r.errNoControl("unload")
+		return errNoControl
 	}
 	r.loading.Lock()
 	defer r.loading.Unlock()
 	r.mu.Lock()
 	e := r.models[name]
-	if e == nil {
+	if e == nil { // no error in Triton either
 		r.mu.Unlock()
-		if slices.Contains(r.loader.Names(), name) {
-			return nil
-		}
-		return fault.New(fault.NotFound, "failed to unload '%s', no matching model is found", name)
+		return nil
 	}
 	old := e.versions
 	e.versions = nil

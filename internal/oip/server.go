@@ -24,33 +24,55 @@ func NewServer(models *Registry, log *slog.Logger) *Server {
 	return &Server{Models: models, Regions: NewRegions(), Trace: NewTraceSettings(), Logging: NewLogSettings(), log: log}
 }
 
-// Infer checks a request against its model, reads shared memory, runs the model, and answers what was
-// asked for: outputs chosen, classified, or written to shared memory. Every transport enters here.
-func (s *Server) Infer(ctx context.Context, r *Request) (*Response, error) {
+// Call is a request that was checked against its model and not answered yet.
+type Call struct {
+	server *Server
+	model  Model
+	r      *Request
+	done   func()
+}
+
+// Begin finds a request's model, checks the request against it and reads shared memory. Its errors are
+// those that Triton gives before a request is queued. The call must be run, once, or dropped.
+func (s *Server) Begin(r *Request) (*Call, error) {
 	m, done, err := s.Models.Use(r.Model, r.Version)
 	if err != nil {
 		return nil, err
 	}
-	defer done()
-	if err := check(m, r); err != nil {
+	if err = check(m, r); err == nil {
+		err = s.readMemory(m, r)
+	}
+	if err != nil {
+		done()
 		return nil, err
 	}
-	if err := s.readMemory(r); err != nil {
-		return nil, err
-	}
-	response, err := m.Infer(ctx, r)
+	return &Call{s, m, r, done}, nil
+}
+
+// Run runs the model and answers what was asked for: outputs chosen, classified, or written to shared
+// memory.
+func (c *Call) Run(ctx context.Context) (*Response, error) {
+	defer c.done()
+	response, err := c.model.Infer(ctx, c.r)
 	if err != nil {
 		return nil, err
 	}
-	if response.ID == "" {
-		response.ID = r.ID
+	response.ID = c.r.ID
+	return response, c.server.finish(c.model, c.r, response)
+}
+
+// Infer is Begin and Run. Every transport enters here.
+func (s *Server) Infer(ctx context.Context, r *Request) (*Response, error) {
+	c, err := s.Begin(r)
+	if err != nil {
+		return nil, err
 	}
-	return response, s.finish(m, r, response)
+	return c.Run(ctx)
 }
 
 // readMemory copies the inputs that are in shared memory out of it, and makes sure that the outputs'
 // places are there before anything is computed.
-func (s *Server) readMemory(r *Request) (err error) {
+func (s *Server) readMemory(m Model, r *Request) (err error) {
 	for i := range r.Inputs {
 		in := &r.Inputs[i]
 		if in.Memory == nil {
@@ -61,14 +83,14 @@ func (s *Server) readMemory(r *Request) (err error) {
 		}
 		if in.DType == tensor.Bytes {
 			n, _ := Elements(in.Shape)
-			if err := CheckStrings(in, n); err != nil {
+			if err := r.checkStrings(m.Metadata().Name, in, n); err != nil {
 				return err
 			}
 		}
 	}
 	for i := range r.Outputs {
-		if m := r.Outputs[i].Memory; m != nil {
-			if err := s.Regions.exists(m); err != nil {
+		if at := r.Outputs[i].Memory; at != nil {
+			if err := s.Regions.exists(at); err != nil {
 				return err
 			}
 		}

@@ -8,18 +8,8 @@ import (
 	"github.com/vitrine-project/vitrine/internal/fault"
 )
 
-// Trace is the trace settings of the server or of a model, in Triton's words. Vitrine's own traces
-// are OpenTelemetry's; the settings are kept and answered, so that tools that set them go on.
-type Trace struct {
-	File         string
-	Level        []string // OFF, TIMESTAMPS, TENSORS
-	Rate         string
-	Count        string
-	LogFrequency string
-	Mode         string
-}
-
-// TraceSettings holds the server's settings and the models' own.
+// TraceSettings holds the server's trace settings and the models' own, in Triton's words. Vitrine's own
+// traces are OpenTelemetry's; these are kept and answered, so that tools that set them go on.
 type TraceSettings struct {
 	mu     sync.RWMutex
 	server map[string][]string
@@ -93,6 +83,9 @@ func checkTrace(k string, v []string) error {
 			if !slices.Contains([]string{"OFF", "TIMESTAMPS", "TENSORS"}, l) {
 				return fault.New(fault.Invalid, "unknown trace level '%s'", l)
 			}
+			if l != "OFF" { // there is nowhere to write, and a client cannot name a file
+				return fault.New(fault.Invalid, "Attempting to set invalid trace setting :trace file name is not given")
+			}
 		}
 		return nil
 	case "trace_rate", "trace_count", "log_frequency":
@@ -112,7 +105,7 @@ func checkTraceNumber(k string, v []string) error {
 	}
 	n, err := strconv.ParseInt(v[0], 10, 64)
 	if err != nil {
-		return fault.New(fault.Invalid, "unable to parse value for '%s', got: %s", k, v[0])
+		return fault.New(fault.Invalid, "Unable to parse '%s', got: %s", k, v[0])
 	}
 	if n < 0 && (k != "trace_count" || n < -1) {
 		return fault.New(fault.Invalid, "Unable to parse '%s', expect value >= 0, got: %d", k, n)
@@ -186,7 +179,7 @@ func (l *Log) set(k string, v any) error {
 	case "log_format":
 		f, _ := v.(string)
 		if f != "default" && f != "ISO8601" {
-			return fault.New(fault.Invalid, "Log format invalid, got: %s", f)
+			return fault.New(fault.Unavailable, "invalid argument for --log_format, got: %s", f)
 		}
 		l.Format = f
 		return nil

@@ -1,7 +1,7 @@
 package oip
 
 import (
-	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -37,8 +37,7 @@ type Regions struct {
 // every access is guarded against the fault that the machine then raises.
 type region struct {
 	status RegionStatus
-	memory []byte // the mapping, which starts at a page
-	data   []byte // what was registered, within memory
+	memory []byte
 	file   *os.File
 	users  sync.WaitGroup
 }
@@ -55,55 +54,59 @@ func (g *Regions) Register(name, key string, offset, size uint64) error {
 	}
 	r, err := mapRegion(g.root, key, offset, size)
 	if err != nil {
-		return fault.New(fault.Invalid, "failed to register shared memory region '%s': %s", name, message(err))
+		return err
 	}
 	r.status = RegionStatus{Name: name, Key: key, Offset: offset, ByteSize: size}
 	g.regions[name] = r
 	return nil
 }
 
+// noRegion are Triton's answers, internal errors though they are the client's.
+func noRegion(verb, key string) error {
+	return fault.New(fault.Internal, "%s shared memory region: '%s'", verb, key)
+}
+
+// mapRegion opens and maps. A key is a name of one part, and never a path; an offset is a multiple of
+// the page size, as Triton needs it.
 func mapRegion(root, key string, offset, size uint64) (*region, error) {
 	object := strings.TrimLeft(key, "/")
 	if object == "" || object == "." || object == ".." || strings.ContainsAny(object, "/\x00") {
-		return nil, fault.New(fault.Invalid, "shared memory key '%s' is not a name of one part", key)
+		return nil, noRegion("Unable to open", key)
 	}
 	fd, err := unix.Open(filepath.Join(root, object), unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "Unable to open shared memory region: '%s'", key)
+		return nil, noRegion("Unable to open", key)
 	}
 	file := os.NewFile(uintptr(fd), object)
-	r, err := mapFile(file, key, offset, size)
+	r, err := mapFile(file, offset, size)
 	if err != nil {
 		_ = file.Close() // nothing was written
-		return nil, err
+		return nil, noRegion("Invalid", key)
 	}
 	return r, nil
 }
 
-func mapFile(file *os.File, key string, offset, size uint64) (*region, error) {
+var errOutside = errors.New("outside of the object")
+
+func mapFile(file *os.File, offset, size uint64) (*region, error) {
 	length, err := regularSize(file)
 	if err != nil {
 		return nil, err
 	}
-	if size == 0 || offset > length || size > length-offset {
-		return nil, fault.New(fault.Invalid, "shared memory region '%s' of %d bytes has no %d bytes at offset %d", key, length, size, offset)
+	if size == 0 || size > math.MaxInt || offset > length || size > length-offset || offset%uint64(os.Getpagesize()) != 0 {
+		return nil, errOutside
 	}
-	page := uint64(os.Getpagesize())
-	start := offset / page * page
-	if offset-start+size > math.MaxInt {
-		return nil, fault.New(fault.Invalid, "byte_size %d is too large", size)
-	}
-	memory, err := unix.Mmap(int(file.Fd()), int64(start), int(offset-start+size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	memory, err := unix.Mmap(int(file.Fd()), int64(offset), int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "unable to process address space or shared-memory descriptor: '%s'", key)
+		return nil, err
 	}
-	return &region{memory: memory, data: memory[offset-start:], file: file}, nil
+	return &region{memory: memory, file: file}, nil
 }
 
 func regularSize(file *os.File) (uint64, error) {
 	info, err := file.Stat()
 	if err != nil || !info.Mode().IsRegular() {
-		return 0, fault.New(fault.Invalid, "'%s' is no shared memory object", file.Name())
+		return 0, errOutside
 	}
 	return uint64(info.Size()), nil
 }
@@ -163,7 +166,7 @@ func (g *Regions) use(m *Memory) (b []byte, done func(), err error) {
 		return nil, nil, fault.New(fault.Invalid, "shared memory region '%s' was made smaller than it was registered", m.Region)
 	}
 	r.users.Add(1)
-	return r.data[m.Offset : m.Offset+m.Size : m.Offset+m.Size], r.users.Done, nil
+	return r.memory[m.Offset : m.Offset+m.Size : m.Offset+m.Size], r.users.Done, nil
 }
 
 // exists makes sure that the region and the part of it that m names are there.
@@ -208,16 +211,13 @@ func guardedCopy(dst, src []byte, name string) (err error) {
 	return nil
 }
 
-// CUDA is the answer to every request that registers CUDA shared memory.
-func CUDA() error {
-	return fault.New(fault.Unimplemented, "CUDA shared memory is not supported: this server has no CUDA engine")
-}
+// ErrCUDA is the answer to a request that would register CUDA shared memory.
+var ErrCUDA = fault.New(fault.Unimplemented, "CUDA shared memory is not supported: this server has no CUDA engine")
 
-// MarshalStatus is a status answer over HTTP.
-func MarshalStatus(all []RegionStatus) []byte {
-	b, err := json.Marshal(all)
-	if err != nil {
-		panic(err) // strings and numbers
+// CUDAStatus lists the CUDA regions: none.
+func CUDAStatus(name string) ([]RegionStatus, error) {
+	if name != "" {
+		return nil, fault.New(fault.NotFound, "Unable to find cuda shared memory region: '%s'", name)
 	}
-	return b
+	return []RegionStatus{}, nil
 }
