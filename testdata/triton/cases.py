@@ -397,29 +397,31 @@ def http():
     post(path, body, "a client's own headers", {"X-Request-Id": "abc", "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "Accept": "text/html"})
 
 
-KEY = "/vitrine_transcript"  # two pages: 0..15 as INT32, sixteen ones as INT32, then zeros
+KEYS = [f"/vitrine_transcript_{c}" for c in "abc"]  # each two pages: 0..15 as INT32, sixteen ones as INT32, then zeros
 
 
 def memory():
+    KEY, OTHER, FREE = KEYS
     sys, cuda = "/v2/systemsharedmemory", "/v2/cudasharedmemory"
     register = lambda region, body, **k: post(f"{sys}/region/{region}/register", body, **k)
     get(f"{sys}/status")
     get(f"{sys}/region/none/status")
     register("all", {"key": KEY, "offset": 0, "byte_size": 256})
     register("all", {"key": KEY, "offset": 0, "byte_size": 256}, name="a region registered again")
-    register("half", {"key": KEY, "offset": 4096, "byte_size": 128})
-    register("odd", {"key": KEY, "offset": 128, "byte_size": 128})
+    register("half", {"key": OTHER, "offset": 4096, "byte_size": 128})
+    register("odd", {"key": FREE, "offset": 128, "byte_size": 128})
+    register("same", {"key": KEY, "offset": 0, "byte_size": 128}, name="a key registered again", compare="status")
     get(f"{sys}/status")
     get(f"{sys}/region/half/status")
-    for name, body in (("an unknown key", {"key": "/vitrine_none", "offset": 0, "byte_size": 16}), ("a region past the end", {"key": KEY, "offset": 0, "byte_size": 8193}),
-                       ("an offset past the end", {"key": KEY, "offset": 8192, "byte_size": 1}), ("no key", {"byte_size": 1}), ("no size", {"key": KEY}), ("no offset", {"key": KEY, "byte_size": 16}),
-                       ("a negative offset", {"key": KEY, "offset": -1, "byte_size": 1}), ("a negative size", {"key": KEY, "byte_size": -1}), ("no bytes", {"key": KEY, "offset": 0, "byte_size": 0}),
-                       ("a key that is a number", {"key": 1, "byte_size": 1}), ("a size that is a string", {"key": KEY, "byte_size": "1"}),
-                       ("an offset that overflows", {"key": KEY, "offset": 18446744073709551615, "byte_size": 2}), ("a path for a key", {"key": "/../etc/passwd", "byte_size": 1}), ("an empty key", {"key": "", "byte_size": 1})):
+    for name, body in (("an unknown key", {"key": "/vitrine_none", "offset": 0, "byte_size": 16}), ("a region past the end", {"key": FREE, "offset": 0, "byte_size": 8193}),
+                       ("an offset past the end", {"key": FREE, "offset": 8192, "byte_size": 1}), ("no key", {"byte_size": 1}), ("no size", {"key": FREE}), ("no offset", {"key": FREE, "byte_size": 16}),
+                       ("a negative offset", {"key": FREE, "offset": -1, "byte_size": 1}), ("a negative size", {"key": FREE, "byte_size": -1}), ("no bytes", {"key": FREE, "offset": 0, "byte_size": 0}),
+                       ("a key that is a number", {"key": 1, "byte_size": 1}), ("a size that is a string", {"key": FREE, "byte_size": "1"}),
+                       ("an offset that overflows", {"key": FREE, "offset": 18446744073709551615, "byte_size": 2}), ("a path for a key", {"key": "/../etc/passwd", "byte_size": 1}), ("an empty key", {"key": "", "byte_size": 1})):
         register(name.replace(" ", "_"), body, name=f"registering {name}")
     for name, body in (("no document", "x"), ("an empty body", ""), ("a list", "[]")):
         register("r", body, name=f"registering {name}")
-    post(f"{sys}/register", {"key": KEY, "byte_size": 1})
+    post(f"{sys}/register", {"key": FREE, "byte_size": 1})
     get(f"{sys}/status", "the status after what failed")
 
     def region(name, offset=0, size=64, **more):

@@ -26,12 +26,13 @@ import cases
 import server
 import wire
 
-SHARED = "/dev/shm" + cases.KEY
+SHARED = ["/dev/shm" + key for key in cases.KEYS]
 
 
 def shared_memory():
-    with open(SHARED, "wb") as f:
-        f.write(cases.packed("INT32", cases.COUNT + cases.ONES) + bytes(8192 - 128))
+    for path in SHARED:
+        with open(path, "wb") as f:
+            f.write(cases.packed("INT32", cases.COUNT + cases.ONES) + bytes(8192 - 128))
 
 
 def record(port, case):
@@ -117,8 +118,7 @@ def main():
                 print(error, flush=True)
         write(entries)
     finally:
-        os.unlink(SHARED)
-        for left in glob.glob("/dev/shm/transcript*"):
+        for left in SHARED + glob.glob("/dev/shm/transcript*"):
             os.unlink(left)
     print(len(entries), "cases of", total, "with", starts, "starts")
     for e in entries:
