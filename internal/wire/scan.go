@@ -396,3 +396,15 @@ func unable(name string, err error) error {
 func invalid(format string, args ...any) error {
 	return fault.New(fault.Invalid, "%s", fmt.Sprintf(format, args...))
 }
+
+// Valid tells what is wrong with a JSON text, nil if nothing is.
+func Valid(text []byte) error {
+	s := scanner{b: text}
+	if err := s.begin(); err != nil {
+		return err
+	}
+	if err := s.skip(); err != nil {
+		return err
+	}
+	return s.end()
+}
