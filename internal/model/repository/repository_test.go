@@ -298,3 +298,16 @@ func TestStamp(t *testing.T) {
 	}
 	mark("a version that went")
 }
+
+// TestDocs holds the documentation to the rules: every refused field with its reason.
+func TestDocs(t *testing.T) {
+	b, err := os.ReadFile("../../../docs/model-repository.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rules {
+		if line := "| `" + r.field + "` | " + r.reason + " |"; !strings.Contains(string(b), line) {
+			t.Errorf("docs/model-repository.md lacks %s", line)
+		}
+	}
+}
