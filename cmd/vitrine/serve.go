@@ -15,7 +15,9 @@ import (
 	"github.com/vitrine-project/vitrine/internal/fault"
 	"github.com/vitrine-project/vitrine/internal/front"
 	"github.com/vitrine-project/vitrine/internal/front/embedapi"
+	"github.com/vitrine-project/vitrine/internal/front/oiphttp"
 	"github.com/vitrine-project/vitrine/internal/front/ops"
+	"github.com/vitrine-project/vitrine/internal/oip"
 	"github.com/vitrine-project/vitrine/internal/telemetry"
 )
 
@@ -27,6 +29,7 @@ type serveOptions struct {
 	engine         engineFlags
 	image          imageFlags
 	batch          batchFlags
+	oip            oipFlags
 	log            logFlags
 	accessLog      bool
 	pprof          bool
@@ -49,6 +52,7 @@ func serveCommand(std streams) *cobra.Command {
   POST /embed/base64    {"images": ["<base64 or data URI>", ...]}, as the FastAPI service does
   POST /embed/batch     multipart form, field files
   POST /v1/embeddings   OpenAI's shape, images as data URIs
+  POST /v2/models/MODEL/infer and the other routes of the Open Inference Protocol, as Triton has them
   GET  /healthz, /readyz, /model-info, /v1/models
 and on --metrics: /metrics for Prometheus, /healthz, /readyz.
 
@@ -87,6 +91,7 @@ func (o *serveOptions) define(fs *pflag.FlagSet) {
 	o.engine.define(fs)
 	o.batch.define(fs)
 	o.image.define(fs)
+	o.oip.define(fs)
 	cli.Group(fs, "Requests", func(fs *pflag.FlagSet) {
 		fs.Var(&o.maxBody, "max-body", "`bytes` of the largest request body")
 		fs.Var(&o.bodyMemory, "body-memory", "`bytes` of all request bodies held at once; more get 429")
@@ -113,6 +118,7 @@ type server struct {
 	front   *front.Front
 	metrics *telemetry.Metrics
 	ops     *ops.Ops
+	oip     *oip.Server // nil while the model loads
 	began   time.Time
 }
 
@@ -133,6 +139,10 @@ func runServe(ctx context.Context, o *serveOptions, std streams) error {
 		return err
 	}
 	defer p.Close()
+	if s.oip, err = s.newOIP(p); err != nil {
+		s.hangUp()
+		return err
+	}
 	s.open(p, std)
 	select {
 	case <-ctx.Done():
@@ -182,6 +192,7 @@ func newServer(o *serveOptions, log *slog.Logger) (*server, error) {
 func (s *server) loadingHandler() http.Handler {
 	mux := http.NewServeMux()
 	s.ops.Register(mux)
+	oiphttp.RegisterLoading(s.front, mux)
 	wait := func(*front.Exchange, *http.Request) error {
 		return fault.New(fault.Unavailable, "the model is loading").After(time.Second)
 	}
@@ -206,6 +217,7 @@ func (s *server) load(ctx context.Context, std streams) (*plant, error) {
 func (s *server) open(p *plant, std streams) {
 	mux := http.NewServeMux()
 	embedapi.New(embedapi.Options{Front: s.front, Model: p.images, MaxImages: s.o.maxImages}).Register(mux)
+	s.openOIP(mux)
 	s.ops.Register(mux)
 	s.ops.SetModel(p.images)
 	s.data.set(mux)
