@@ -218,12 +218,12 @@ func (r *Request) checkBytes(model string, in *Input) error {
 func (r *Request) checkStrings(model string, in *Input, n int64) error {
 	b, have := in.Data, int64(0)
 	for len(b) > 0 {
-		if have++; have > n {
-			return r.refuse("unexpected number of string elements %d for inference input '%s' for model '%s', expecting %d", have, in.Name, model, n)
-		}
 		if len(b) < 4 {
 			return r.refuse("incomplete string length indicator for inference input '%s' for model '%s', expecting 4 bytes but only %d bytes available. "+
 				"Please make sure the string length indicator is in one buffer.", in.Name, model, len(b))
+		}
+		if have++; have > n {
+			return r.refuse("unexpected number of string elements %d for inference input '%s' for model '%s', expecting %d", have, in.Name, model, n)
 		}
 		size := uint64(binary.LittleEndian.Uint32(b))
 		if uint64(len(b)-4) < size {

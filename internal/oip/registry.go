@@ -271,7 +271,7 @@ func (r *Registry) Load(ctx context.Context, name, config string, files map[stri
 	}
 	r.loading.Lock()
 	defer r.loading.Unlock()
-	if !slices.Contains(r.loader.Names(), name) && config == "" {
+	if !slices.Contains(r.loader.Names(), name) {
 		return fault.New(fault.Internal, "failed to load '%s', failed to poll from model repository", name)
 	}
 	models, err := r.loader.Load(ctx, name, config, files)

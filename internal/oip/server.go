@@ -39,7 +39,10 @@ func (s *Server) Begin(r *Request) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = check(m, r); err == nil {
+	if err = s.findMemory(r); err == nil {
+		err = check(m, r)
+	}
+	if err == nil {
 		err = s.readMemory(m, r)
 	}
 	if err != nil {
@@ -70,8 +73,26 @@ func (s *Server) Infer(ctx context.Context, r *Request) (*Response, error) {
 	return c.Run(ctx)
 }
 
-// readMemory copies the inputs that are in shared memory out of it, and makes sure that the outputs'
-// places are there before anything is computed.
+// findMemory makes sure that the parts of regions that a request names are there.
+func (s *Server) findMemory(r *Request) error {
+	for i := range r.Inputs {
+		if at := r.Inputs[i].Memory; at != nil {
+			if err := s.Regions.exists(at); err != nil {
+				return err
+			}
+		}
+	}
+	for i := range r.Outputs {
+		if at := r.Outputs[i].Memory; at != nil {
+			if err := s.Regions.exists(at); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// readMemory copies the inputs that are in shared memory out of it: their sizes are checked by now.
 func (s *Server) readMemory(m Model, r *Request) (err error) {
 	for i := range r.Inputs {
 		in := &r.Inputs[i]
@@ -84,13 +105,6 @@ func (s *Server) readMemory(m Model, r *Request) (err error) {
 		if in.DType == tensor.Bytes {
 			n, _ := Elements(in.Shape)
 			if err := r.checkStrings(m.Metadata().Name, in, n); err != nil {
-				return err
-			}
-		}
-	}
-	for i := range r.Outputs {
-		if at := r.Outputs[i].Memory; at != nil {
-			if err := s.Regions.exists(at); err != nil {
 				return err
 			}
 		}

@@ -63,6 +63,9 @@ func (t *TraceSettings) Update(model string, values map[string][]string) error {
 	}
 	for k, v := range values {
 		switch {
+		case !slices.Contains(TraceNames, k):
+		case k == "trace_level" && v != nil: // what is neither TIMESTAMPS nor TENSORS is off
+			target[k] = []string{"OFF"}
 		case v != nil:
 			target[k] = v
 		case model != "":
@@ -80,10 +83,7 @@ func checkTrace(k string, v []string) error {
 		return fault.New(fault.Unimplemented, "trace file location can not be updated through network protocol")
 	case "trace_level":
 		for _, l := range v {
-			if !slices.Contains([]string{"OFF", "TIMESTAMPS", "TENSORS"}, l) {
-				return fault.New(fault.Invalid, "unknown trace level '%s'", l)
-			}
-			if l != "OFF" { // there is nowhere to write, and a client cannot name a file
+			if l == "TIMESTAMPS" || l == "TENSORS" { // there is nowhere to write, and a client cannot name a file
 				return fault.New(fault.Invalid, "Attempting to set invalid trace setting :trace file name is not given")
 			}
 		}
@@ -93,7 +93,7 @@ func checkTrace(k string, v []string) error {
 	case "trace_mode":
 		return fault.New(fault.Unimplemented, "trace mode can not be updated through network protocol")
 	}
-	return fault.New(fault.Invalid, "unknown trace setting '%s'", k)
+	return nil // Triton passes over what it does not know
 }
 
 func checkTraceNumber(k string, v []string) error {

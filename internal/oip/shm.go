@@ -52,7 +52,7 @@ func (g *Regions) Register(name, key string, offset, size uint64) error {
 	if _, ok := g.regions[name]; ok {
 		return fault.New(fault.Invalid, "shared memory region '%s' already in manager", name)
 	}
-	r, err := mapRegion(g.root, key, offset, size)
+	r, err := mapRegion(g.root, name, key, offset, size)
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func noRegion(verb, key string) error {
 
 // mapRegion opens and maps. A key is a name of one part, and never a path; an offset is a multiple of
 // the page size, as Triton needs it.
-func mapRegion(root, key string, offset, size uint64) (*region, error) {
+func mapRegion(root, name, key string, offset, size uint64) (*region, error) {
 	object := strings.TrimLeft(key, "/")
 	if object == "" || object == "." || object == ".." || strings.ContainsAny(object, "/\x00") {
 		return nil, noRegion("Unable to open", key)
@@ -81,20 +81,32 @@ func mapRegion(root, key string, offset, size uint64) (*region, error) {
 	r, err := mapFile(file, offset, size)
 	if err != nil {
 		_ = file.Close() // nothing was written
-		return nil, noRegion("Invalid", key)
+		if errors.Is(err, errObject) {
+			return nil, noRegion("Invalid", key)
+		}
+		return nil, fault.New(fault.Invalid, "failed to register shared memory region '%s': %s", name, err)
 	}
 	return r, nil
 }
 
-var errOutside = errors.New("outside of the object")
+var (
+	errObject  = errors.New("not an object of this size")
+	errOutside = errors.New("invalid args")
+	errPage    = errors.New("unable to process address spaceInvalid argument") // Triton's own text
+)
 
 func mapFile(file *os.File, offset, size uint64) (*region, error) {
 	length, err := regularSize(file)
 	if err != nil {
 		return nil, err
 	}
-	if size == 0 || size > math.MaxInt || offset > length || size > length-offset || offset%uint64(os.Getpagesize()) != 0 {
+	switch {
+	case size == 0 || size > math.MaxInt || offset > math.MaxInt64-size:
+		return nil, errObject
+	case offset > length || size > length-offset:
 		return nil, errOutside
+	case offset%uint64(os.Getpagesize()) != 0:
+		return nil, errPage
 	}
 	memory, err := unix.Mmap(int(file.Fd()), int64(offset), int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
@@ -106,7 +118,7 @@ func mapFile(file *os.File, offset, size uint64) (*region, error) {
 func regularSize(file *os.File) (uint64, error) {
 	info, err := file.Stat()
 	if err != nil || !info.Mode().IsRegular() {
-		return 0, errOutside
+		return 0, errObject
 	}
 	return uint64(info.Size()), nil
 }
@@ -158,7 +170,7 @@ func (g *Regions) use(m *Memory) (b []byte, done func(), err error) {
 	if m.Offset > total {
 		return nil, nil, fault.New(fault.Invalid, "Invalid offset for shared memory region: '%s'", m.Region)
 	}
-	if m.Size > total-m.Offset {
+	if m.Size == 0 || m.Size > total-m.Offset {
 		return nil, nil, fault.New(fault.Invalid, "Invalid offset + byte size for shared memory region: '%s'", m.Region)
 	}
 	length, err := regularSize(r.file)

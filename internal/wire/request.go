@@ -50,6 +50,7 @@ type Request struct {
 	Inputs  []Input
 	Outputs []Output
 
+	drafts []draft
 	memory []byte  // JSON tensors
 	shapes []int64 // all inputs' shapes
 }
@@ -58,7 +59,8 @@ type Request struct {
 func (r *Request) Reset() {
 	clear(r.Inputs)
 	clear(r.Outputs)
-	*r = Request{Inputs: r.Inputs[:0], Outputs: r.Outputs[:0], memory: r.memory[:0], shapes: r.shapes[:0]}
+	clear(r.drafts)
+	*r = Request{Inputs: r.Inputs[:0], Outputs: r.Outputs[:0], drafts: r.drafts[:0], memory: r.memory[:0], shapes: r.shapes[:0]}
 }
 
 // Memory is how many bytes the request keeps for the next.
@@ -82,7 +84,6 @@ type reader struct {
 	scanner
 	r                               *Request
 	model                           string
-	drafts                          []draft
 	idErr, paramErr, inErr, outErr  error
 	hasID, hasParams, hasIn, hasOut bool
 }
@@ -340,7 +341,7 @@ func (p *reader) input() error {
 		}
 		p.p = end
 	}
-	p.drafts = append(p.drafts, d)
+	p.r.drafts = append(p.r.drafts, d)
 	return nil
 }
 
@@ -484,16 +485,16 @@ func (p *reader) tensorData(d *draft) error {
 
 // elements is the number of elements of a shape.
 func elements(name string, shape []int64) (int64, error) {
-	if slices.Contains(shape, 0) {
+	if len(shape) == 0 || slices.Contains(shape, 0) {
 		return 0, nil
 	}
 	n := int64(1)
 	for _, d := range shape {
 		switch {
 		case d < 0:
-			return 0, invalid("invalid shape for input '%s': shape %v contains one or more invalid dimensions", name, shape)
+			return 0, invalid("invalid shape for input '%s': shape %s contains one or more invalid dimensions", name, AppendShape(nil, shape))
 		case n > math.MaxInt64/8/d: // eight bytes the widest element
-			return 0, invalid("invalid shape for input '%s': shape %v causes total element count to exceed maximum size of %d", name, shape, math.MaxInt64)
+			return 0, invalid("invalid shape for input '%s': shape %s causes total element count to exceed maximum size of %d", name, AppendShape(nil, shape), math.MaxInt64)
 		}
 		n *= d
 	}
@@ -502,8 +503,8 @@ func elements(name string, shape []int64) (int64, error) {
 
 // finish checks the inputs in order and gives them their bytes.
 func (p *reader) finish(binary []byte) error {
-	for i := range p.drafts {
-		d := &p.drafts[i]
+	for i := range p.r.drafts {
+		d := &p.r.drafts[i]
 		if err := d.check(); err != nil {
 			return err
 		}

@@ -192,7 +192,7 @@ func (a *API) trace(x *front.Exchange, r *http.Request, p *params) error {
 		return fault.New(fault.Invalid, "Request for unknown model : %s", p.model)
 	}
 	if r.Method == http.MethodPost {
-		d, err := a.document(x, r, true)
+		d, err := a.document(x, r, false)
 		if err != nil {
 			return err
 		}
@@ -219,14 +219,13 @@ func traceValues(d document) (map[string][]string, error) {
 				return nil, wrong("array")
 			}
 			values[k] = slices.Clone(list)
-		case raw[0] == '"':
+		case !slices.Contains(oip.TraceNames, k):
+		default:
 			s, err := asString(raw)
 			if err != nil {
 				return nil, err
 			}
 			values[k] = []string{s}
-		default:
-			values[k] = []string{string(raw)}
 		}
 	}
 	return values, nil

@@ -19,9 +19,12 @@ func itoa(n int) string { return strconv.Itoa(n) }
 
 // body reads a request's body, decompressed.
 func (a *API) body(x *front.Exchange, r *http.Request) ([]byte, error) {
-	encoding := r.Header.Get("Content-Encoding")
+	encoding := "identity"
+	if values := r.Header["Content-Encoding"]; len(values) > 0 {
+		encoding = values[0]
+	}
 	switch encoding {
-	case "", "identity":
+	case "identity":
 		return x.Body(r)
 	case "gzip", "deflate":
 	default:

@@ -66,15 +66,18 @@ func (l *loader) Names() []string {
 }
 
 // Load implements oip.Loader.
-func (l *loader) Load(_ context.Context, name, config string, _ map[string][]byte) (all []oip.Model, err error) {
+func (l *loader) Load(_ context.Context, name, config string, files map[string][]byte) (all []oip.Model, err error) {
 	var m *repository.Model
+	if config == "" && len(files) > 0 {
+		return nil, fault.New(fault.Internal, "Load parameter 'config' must be specified for model file override")
+	}
 	if config != "" {
 		m, err = l.repository.ModelWith(name, config)
 	} else {
 		m, err = l.repository.Model(name)
 	}
 	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, err, "failed to poll from model repository")
+		return nil, fault.Wrap(fault.Internal, err, "failed to poll from model repository")
 	}
 	for _, v := range m.Versions {
 		s, err := sample(m, v)
@@ -135,11 +138,16 @@ type narrow struct {
 	taken atomic.Bool
 }
 
+// Check implements oip.Checker: it takes the place that Infer leaves.
+func (n *narrow) Check(*oip.Request) error {
+	if !n.taken.CompareAndSwap(false, true) {
+		return fault.New(fault.Unavailable, "Exceeds maximum queue size")
+	}
+	return nil
+}
+
 // Infer implements oip.Model.
 func (n *narrow) Infer(ctx context.Context, r *oip.Request) (*oip.Response, error) {
-	if !n.taken.CompareAndSwap(false, true) {
-		return nil, fault.New(fault.Unavailable, "[request id: <id_unknown>] Exceeds maximum queue size")
-	}
 	defer n.taken.Store(false)
 	return n.Model.Infer(ctx, r)
 }

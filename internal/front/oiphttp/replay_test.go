@@ -125,10 +125,11 @@ func replay(t *testing.T, addr string, shared *sharing, r *recorded, used map[st
 	}
 	d, pattern := allowed(r.Name)
 	want := r.Answers
-	if d != nil && d.answers != nil {
-		want = d.answers
+	n := len(want)
+	if d != nil && d.n > 0 {
+		n = d.n
 	}
-	got, err := exchange(addr, shared, r, len(want))
+	got, err := exchange(addr, shared, r, n)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,13 +140,10 @@ func replay(t *testing.T, addr string, shared *sharing, r *recorded, used map[st
 		}
 		return
 	}
-	if asTriton := compare(r, r.Answers, got); asTriton != "" {
+	if problem != "" {
 		used[pattern] = true
 	}
-	if d.answers == nil {
-		problem = d.check(got)
-	}
-	if problem != "" {
+	if problem = d.check(want, got); problem != "" {
 		t.Errorf("allowed to differ (%s), but: %s", d.reason, problem)
 	}
 }
@@ -178,6 +176,11 @@ func converse(addr string, shared *sharing, r *recorded, want int) (got []answer
 	for _, piece := range r.Send {
 		if _, err := c.Write(shared.request(piece)); err != nil {
 			break // the server had enough; what it said is to be read
+		}
+	}
+	if want == 0 { // the server is not to wait for more
+		if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+			return nil, err
 		}
 	}
 	b := bufio.NewReader(c)
