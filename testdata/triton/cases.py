@@ -410,7 +410,6 @@ def memory():
     register("all", {"key": KEY, "offset": 0, "byte_size": 256}, name="a region registered again")
     register("half", {"key": OTHER, "offset": 4096, "byte_size": 128})
     register("odd", {"key": FREE, "offset": 128, "byte_size": 128})
-    register("same", {"key": KEY, "offset": 0, "byte_size": 128}, name="a key registered again", compare="status")
     get(f"{sys}/status")
     get(f"{sys}/region/half/status")
     for name, body in (("an unknown key", {"key": "/vitrine_none", "offset": 0, "byte_size": 16}), ("a region past the end", {"key": FREE, "offset": 0, "byte_size": 8193}),

@@ -89,10 +89,6 @@ var differences = []difference{
 		cases:  []string{"simple: a huge dimension", "simple_identity: classes of strings"}, check: status(400),
 	},
 	{
-		reason: "a plain defect: a region of no bytes ends the connection without an answer, and that of the next request",
-		cases:  []string{"registering no bytes", "registering a key that is a number"}, check: status(400, 500),
-	},
-	{
 		reason: "a plain defect: Triton writes past the end of the region",
 		cases:  []string{"simple: an output past the region"}, check: says(400, "Invalid offset + byte size for shared memory region: 'half'"),
 	},

@@ -141,7 +141,7 @@ type narrow struct {
 // Check implements oip.Checker: it takes the place that Infer leaves.
 func (n *narrow) Check(*oip.Request) error {
 	if !n.taken.CompareAndSwap(false, true) {
-		return fault.New(fault.Unavailable, "Exceeds maximum queue size")
+		return fault.New(fault.Unavailable, "[request id: <id_unknown>] Exceeds maximum queue size")
 	}
 	return nil
 }

@@ -76,7 +76,7 @@ func (r *Repository) Model(name string) (*Model, error) {
 	}
 	config, err := Parse(text)
 	if err != nil {
-		return nil, fmt.Errorf("failed to read text proto from %s: %w", path, err)
+		return nil, fmt.Errorf("failed to read text proto from %s/%s: %w", name, configFile, err)
 	}
 	return r.model(name, dir, config)
 }
