@@ -235,6 +235,8 @@ func (s *scanner) float32s(dst []byte) error {
 	b, p, depth := s.b, s.p, 0
 	i := 0
 	for {
+		run, end := fastFloat32s(dst[i:], b, p)
+		i, p = i+run, end
 		for p < len(b) && b[p] <= ' ' && (b[p] == ' ' || b[p] == '\n' || b[p] == '\r' || b[p] == '\t') {
 			p++
 		}
@@ -270,6 +272,9 @@ func (s *scanner) float32s(dst []byte) error {
 			p = n.end
 			if p < len(b) && b[p] == ',' {
 				p++
+				if p < len(b) && b[p] == ' ' {
+					p++ // where the fast path begins
+				}
 				continue
 			}
 		}

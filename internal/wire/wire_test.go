@@ -45,6 +45,9 @@ func TestFloat32IsTheNearest(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, n, err := Data(nil, []byte("["+text+"]"), tensor.FP32, 1)
+		if long, _, err := Data(nil, []byte("["+text+","+text+", 1.00000000000000000000000000000]"), tensor.FP32, 3); err != nil || string(long[:4]) != string(got) || string(long[4:8]) != string(got) {
+			t.Fatalf("%s in a row: %x, alone %x, %v", text, long, got, err)
+		}
 		if err != nil || n != len(text)+2 || !bytes.Equal(got, le32(float32(want))) {
 			t.Fatalf("%s: %x, want %x, %v", text, got, le32(float32(want)), err)
 		}
