@@ -184,7 +184,7 @@ func (l *Log) set(k string, v any) error {
 		l.Format = f
 		return nil
 	}
-	return fault.New(fault.Invalid, "unknown log setting '%s'", k)
+	return nil // Triton passes over what it does not know
 }
 
 func (l *Log) setLevel(v any) error {

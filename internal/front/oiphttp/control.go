@@ -250,7 +250,7 @@ func printTrace(settings map[string][]string) []byte {
 // logging answers and changes log settings.
 func (a *API) logging(x *front.Exchange, r *http.Request, _ *params) error {
 	if r.Method == http.MethodPost {
-		d, err := a.document(x, r, true)
+		d, err := a.document(x, r, false)
 		if err != nil {
 			return err
 		}
@@ -273,6 +273,8 @@ func logValue(name string, raw json.RawMessage) (any, error) {
 		return asBool(raw)
 	case "log_verbose_level":
 		return asUint(raw)
+	case "log_format":
+		return asString(raw)
 	}
-	return asString(raw)
+	return nil, nil // log_file whatever it says, and what nobody knows
 }

@@ -19,12 +19,9 @@ func itoa(n int) string { return strconv.Itoa(n) }
 
 // body reads a request's body, decompressed.
 func (a *API) body(x *front.Exchange, r *http.Request) ([]byte, error) {
-	encoding := "identity"
-	if values := r.Header["Content-Encoding"]; len(values) > 0 {
-		encoding = values[0]
-	}
+	encoding := r.Header.Get("Content-Encoding")
 	switch encoding {
-	case "identity":
+	case "", "identity":
 		return x.Body(r)
 	case "gzip", "deflate":
 	default:
