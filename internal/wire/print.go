@@ -9,56 +9,48 @@ import (
 	"github.com/vitrine-project/vitrine/internal/tensor"
 )
 
-// AppendFloat prints a float64 as Triton does: the shortest digits that read back, plain from 1e-6 up
-// to 1e21 and then always with a fraction, else with an exponent that has neither plus nor padding;
-// NaN and Infinity where JSON has no words.
-//
-// (RapidJSON finds the shortest digits for all but about one value in a thousand, and then prints one
-// digit more; this prints the shortest always.)
+// AppendFloat prints a float64 with Triton's digits: plain from 1e-6 up to 1e21 and then always with a
+// fraction, else with an exponent that has neither plus nor padding; NaN and Infinity where JSON has no
+// words.
 func AppendFloat(b []byte, f float64) []byte {
+	if math.Signbit(f) && f == f {
+		b = append(b, '-')
+		f = -f
+	}
 	switch {
 	case f != f:
 		return append(b, "NaN"...)
 	case math.IsInf(f, 1):
 		return append(b, "Infinity"...)
-	case math.IsInf(f, -1):
-		return append(b, "-Infinity"...)
 	case f == 0:
-		if math.Signbit(f) {
-			b = append(b, '-')
-		}
 		return append(b, "0.0"...)
 	}
-	if a := math.Abs(f); a >= 1e-6 && a < 1e21 {
-		from := len(b)
-		b = strconv.AppendFloat(b, f, 'f', -1, 64)
-		for _, c := range b[from:] {
-			if c == '.' {
-				return b
-			}
-		}
-		return append(b, ".0"...)
-	}
-	return appendExponent(b, f)
+	var buffer [24]byte
+	n, k := grisu(&buffer, f)
+	return layOut(b, buffer[:n], k)
 }
 
-// appendExponent turns Go's 1e-07 and 1e+21 into 1e-7 and 1e21.
-func appendExponent(b []byte, f float64) []byte {
-	b = strconv.AppendFloat(b, f, 'e', -1, 64)
-	e := len(b) - 1
-	for b[e] != 'e' {
-		e--
+const zeros = "00000000000000000000000"
+
+// layOut prints digits * 10^k.
+func layOut(b, digits []byte, k int) []byte {
+	point := len(digits) + k // digits before the point
+	switch {
+	case k >= 0 && point <= 21:
+		b = append(append(b, digits...), zeros[:k]...)
+		return append(b, ".0"...)
+	case point > 0 && point <= 21:
+		b = append(append(b, digits[:point]...), '.')
+		return append(b, digits[point:]...)
+	case point > -6 && point <= 0:
+		b = append(append(b, "0."...), zeros[:-point]...)
+		return append(b, digits...)
 	}
-	sign, power := b[e+1], b[e+2:]
-	for len(power) > 1 && power[0] == '0' {
-		power = power[1:]
+	b = append(b, digits[0])
+	if len(digits) > 1 {
+		b = append(append(b, '.'), digits[1:]...)
 	}
-	w := e + 1
-	if sign == '-' {
-		b[w] = '-'
-		w++
-	}
-	return b[:w+copy(b[w:], power)]
+	return strconv.AppendInt(append(b, 'e'), int64(point-1), 10)
 }
 
 // AppendString prints a string with the escapes that Triton writes; bytes that are not UTF-8 pass.

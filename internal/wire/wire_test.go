@@ -121,7 +121,7 @@ func TestAClaimCostsNothing(t *testing.T) {
 func TestAppendFloat(t *testing.T) {
 	for f, want := range map[float64]string{
 		1: "1.0", 0.1: "0.1", float64(float32(0.1)): "0.10000000149011612", 1e21: "1e21", 1e20: "100000000000000000000.0",
-		float64(float32(1e-7)): "1.0000000116860974e-7", 1e-6: "0.000001", 1e-7: "1e-7", 3.4028234663852886e38: "3.4028234663852886e38",
+		float64(float32(1e-7)): "1.0000000116860974e-7", 1e-6: "0.000001", 1e-7: "1e-7", 3.4028234663852886e38: "3.4028234663852887e38", float64(float32(1e21)): "1.0000000200408774e21",
 		5e-324: "5e-324", 1.7e308: "1.7e308", -2.5: "-2.5", 123456789012345680: "123456789012345680.0", math.Inf(-1): "-Infinity",
 		1.234e-10: "1.234e-10",
 	} {
@@ -131,6 +131,29 @@ func TestAppendFloat(t *testing.T) {
 	}
 	if got := string(AppendFloat([]byte("x"), math.NaN())); got != "xNaN" {
 		t.Error(got)
+	}
+}
+
+// TestDigitsReadBack prints random numbers, and those at powers of two, where the neighbours differ.
+func TestDigitsReadBack(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	check := func(f float64) {
+		if f-f != 0 {
+			return
+		}
+		text := AppendFloat(nil, f)
+		if got, err := strconv.ParseFloat(string(text), 64); err != nil || got != f || len(text) > 26 && (math.Abs(f) < 1e-6 || math.Abs(f) >= 1) {
+			t.Fatalf("%g: %s, %v", f, text, err)
+		}
+	}
+	for range 300_000 {
+		check(math.Float64frombits(r.Uint64()))
+		check(float64(math.Float32frombits(r.Uint32())))
+		check(r.NormFloat64())
+	}
+	for e := -1074; e < 1024; e++ {
+		check(math.Ldexp(1, e))
+		check(math.Nextafter(math.Ldexp(1, e), 0))
 	}
 }
 
