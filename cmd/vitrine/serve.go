@@ -30,6 +30,7 @@ type serveOptions struct {
 	image          imageFlags
 	batch          batchFlags
 	oip            oipFlags
+	grpc           grpcFlags
 	log            logFlags
 	accessLog      bool
 	pprof          bool
@@ -46,7 +47,7 @@ func serveCommand(std streams) *cobra.Command {
 	var o serveOptions
 	c := &cobra.Command{
 		Use:   "serve",
-		Short: "Answer image requests over HTTP",
+		Short: "Answer image requests over HTTP and gRPC",
 		Long: `Serve answers on --http:
   POST /embed           one image as the body
   POST /embed/base64    {"images": ["<base64 or data URI>", ...]}, as the FastAPI service does
@@ -54,6 +55,7 @@ func serveCommand(std streams) *cobra.Command {
   POST /v1/embeddings   OpenAI's shape, images as data URIs
   POST /v2/models/MODEL/infer and the other routes of the Open Inference Protocol, as Triton has them
   GET  /healthz, /readyz, /model-info, /v1/models
+on --grpc the same protocol's gRPC service (inference.GRPCInferenceService, grpc.health.v1, reflection),
 and on --metrics: /metrics for Prometheus, /healthz, /readyz.
 
 It listens on loopback unless told otherwise. With no network, no --model and only loopback addresses it
@@ -92,6 +94,7 @@ func (o *serveOptions) define(fs *pflag.FlagSet) {
 	o.batch.define(fs)
 	o.image.define(fs)
 	o.oip.define(fs)
+	o.grpc.define(fs)
 	cli.Group(fs, "Requests", func(fs *pflag.FlagSet) {
 		fs.Var(&o.maxBody, "max-body", "`bytes` of the largest request body")
 		fs.Var(&o.bodyMemory, "body-memory", "`bytes` of all request bodies held at once; more get 429")
@@ -114,7 +117,8 @@ type server struct {
 	o       *serveOptions
 	log     *slog.Logger
 	data    *door
-	admin   *door // nil if off
+	admin   *door     // nil if off
+	grpc    *grpcDoor // nil if off
 	front   *front.Front
 	metrics *telemetry.Metrics
 	ops     *ops.Ops
@@ -129,6 +133,7 @@ func runServe(ctx context.Context, o *serveOptions, std streams) error {
 	}
 	s.data.start()
 	s.admin.start()
+	s.grpc.start()
 	p, err := s.load(ctx, std)
 	if err != nil {
 		s.hangUp()
@@ -149,6 +154,7 @@ func runServe(ctx context.Context, o *serveOptions, std streams) error {
 		return s.drain(context.Cause(ctx), p)
 	case err = <-s.data.failure():
 	case err = <-s.admin.failure():
+	case err = <-s.grpc.failure():
 	}
 	s.hangUp()
 	return err
@@ -177,6 +183,10 @@ func newServer(o *serveOptions, log *slog.Logger) (*server, error) {
 		Logger: log, AccessLog: o.accessLog, Observer: s.metrics, MaxBody: int64(o.maxBody),
 		BodyBudget: int64(o.bodyMemory), BodyTimeout: o.bodyTimeout, RequestTimeout: o.requestTimeout,
 	})
+	if s.grpc, err = openGRPC(&o.grpc, s.grpcOptions(log)); err != nil {
+		s.hangUp()
+		return nil, err
+	}
 	s.ops = ops.New(ops.Options{Front: s.front, Version: b.Version, Metrics: s.metrics.Handler(), Pprof: o.pprof})
 	s.data.set(s.loadingHandler())
 	if s.admin != nil {
@@ -208,7 +218,7 @@ func (s *server) load(ctx context.Context, std streams) (*plant, error) {
 	o := plantOptions{
 		model: s.o.model, engine: s.o.engine, image: s.o.image, batch: s.o.batch, space: s.o.space,
 		log: s.log, progress: std.err, metrics: s.metrics,
-		fallback: !s.o.model.given && s.o.space == "" && loopbackOnly(s.o.http, s.o.metrics),
+		fallback: !s.o.model.given && s.o.space == "" && loopbackOnly(s.o.http, s.o.metrics, s.o.grpc.address),
 	}
 	return buildPlant(ctx, o)
 }
@@ -221,6 +231,7 @@ func (s *server) open(p *plant, std streams) {
 	s.ops.Register(mux)
 	s.ops.SetModel(p.images)
 	s.data.set(mux)
+	s.grpc.openModels(s)
 	meta := p.images.Metadata()
 	phase(s.log, "ready", s.began, "model", meta.ModelName, "pretrained", meta.Pretrained, "engine", meta.Engine,
 		"variant", meta.Variant, "precision", meta.Precision, "space", meta.Space, "synthetic", meta.Synthetic)
@@ -228,6 +239,9 @@ func (s *server) open(p *plant, std streams) {
 	fmt.Fprintf(std.out, "ready on %s (%s, %s %s, %d floats)\n", url, meta.ModelName, meta.Engine, meta.Precision, meta.Dim)
 	if meta.Synthetic {
 		fmt.Fprintln(std.out, "SYNTHETIC WEIGHTS: the embeddings mean nothing")
+	}
+	if s.grpc != nil {
+		fmt.Fprintf(std.out, "gRPC on %s\n", s.grpc.listener.Addr())
 	}
 	fmt.Fprintf(std.out, "try: curl --data-binary @photo.jpg %s/embed\n", url)
 	if s.admin != nil {
@@ -240,11 +254,14 @@ func (s *server) open(p *plant, std streams) {
 func (s *server) drain(why error, p *plant) error {
 	began := time.Now()
 	s.ops.SetDraining(true)
+	s.grpc.setDraining()
 	s.log.Info("draining", "because", why, "delay", s.o.drainDelay, "timeout", s.o.drainTimeout, "in_flight", s.front.InFlight())
 	time.Sleep(s.o.drainDelay)
 	ctx, cancel := context.WithTimeout(context.Background(), s.o.drainTimeout)
 	defer cancel()
-	err := s.data.shutdown(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- s.grpc.shutdown(ctx) }()
+	err := errors.Join(s.data.shutdown(ctx), <-ended)
 	if err == nil {
 		err = p.images.Drain(ctx)
 	}
@@ -262,4 +279,5 @@ func (s *server) hangUp() {
 	cancel()
 	_ = s.data.shutdown(ctx)  // what is wrong has been said already
 	_ = s.admin.shutdown(ctx) // likewise
+	_ = s.grpc.shutdown(ctx)  // likewise
 }
