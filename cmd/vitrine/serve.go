@@ -17,7 +17,9 @@ import (
 	"github.com/vitrine-project/vitrine/internal/fault"
 	"github.com/vitrine-project/vitrine/internal/front"
 	"github.com/vitrine-project/vitrine/internal/front/embedapi"
+	"github.com/vitrine-project/vitrine/internal/front/oiphttp"
 	"github.com/vitrine-project/vitrine/internal/front/ops"
+	"github.com/vitrine-project/vitrine/internal/oip"
 	"github.com/vitrine-project/vitrine/internal/telemetry"
 )
 
@@ -29,6 +31,8 @@ type serveOptions struct {
 	engine         engineFlags
 	image          imageFlags
 	batch          batchFlags
+	oip            oipFlags
+	grpc           grpcFlags
 	log            logFlags
 	accessLog      bool
 	pprof          bool
@@ -45,13 +49,15 @@ func serveCommand(std streams) *cobra.Command {
 	var o serveOptions
 	c := &cobra.Command{
 		Use:   "serve",
-		Short: "Answer image requests over HTTP",
+		Short: "Answer image requests over HTTP and gRPC",
 		Long: `Serve answers on --http:
   POST /embed           one image as the body
   POST /embed/base64    {"images": ["<base64 or data URI>", ...]}, as the FastAPI service does
   POST /embed/batch     multipart form, field files
   POST /v1/embeddings   OpenAI's shape, images as data URIs
+  POST /v2/models/MODEL/infer and the other routes of the Open Inference Protocol, as Triton has them
   GET  /healthz, /readyz, /model-info, /v1/models
+on --grpc the same protocol's gRPC service (inference.GRPCInferenceService, grpc.health.v1, reflection),
 and on --metrics: /metrics for Prometheus, /healthz, /readyz.
 
 It listens on loopback unless told otherwise. With no network, no --model and only loopback addresses it
@@ -89,6 +95,8 @@ func (o *serveOptions) define(fs *pflag.FlagSet) {
 	o.engine.define(fs)
 	o.batch.define(fs)
 	o.image.define(fs)
+	o.oip.define(fs)
+	o.grpc.define(fs)
 	cli.Group(fs, "Requests", func(fs *pflag.FlagSet) {
 		fs.Var(&o.maxBody, "max-body", "`bytes` of the largest request body")
 		fs.Var(&o.bodyMemory, "body-memory", "`bytes` of all request bodies held at once; more get 429")
@@ -111,10 +119,12 @@ type server struct {
 	o       *serveOptions
 	log     *slog.Logger
 	data    *door
-	admin   *door // nil if off
+	admin   *door     // nil if off
+	grpc    *grpcDoor // nil if off
 	front   *front.Front
 	metrics *telemetry.Metrics
 	ops     *ops.Ops
+	oip     *oip.Server // nil while the model loads
 	began   time.Time
 }
 
@@ -125,6 +135,7 @@ func runServe(ctx context.Context, o *serveOptions, std streams) error {
 	}
 	s.data.start()
 	s.admin.start()
+	s.grpc.start()
 	p, err := s.load(ctx, watched(std.err))
 	if err != nil {
 		s.hangUp()
@@ -135,12 +146,17 @@ func runServe(ctx context.Context, o *serveOptions, std streams) error {
 		return err
 	}
 	defer p.Close()
+	if s.oip, err = s.newOIP(p); err != nil {
+		s.hangUp()
+		return err
+	}
 	s.open(p, std)
 	select {
 	case <-ctx.Done():
 		return s.drain(context.Cause(ctx), p)
 	case err = <-s.data.failure():
 	case err = <-s.admin.failure():
+	case err = <-s.grpc.failure():
 	}
 	s.hangUp()
 	return err
@@ -179,6 +195,10 @@ func newServer(o *serveOptions, log *slog.Logger) (*server, error) {
 		Logger: log, AccessLog: o.accessLog, Observer: s.metrics, MaxBody: int64(o.maxBody),
 		BodyBudget: int64(o.bodyMemory), BodyTimeout: o.bodyTimeout, RequestTimeout: o.requestTimeout,
 	})
+	if s.grpc, err = openGRPC(&o.grpc, s.grpcOptions(log)); err != nil {
+		s.hangUp()
+		return nil, err
+	}
 	s.ops = ops.New(ops.Options{Front: s.front, Version: b.Version, Metrics: s.metrics.Handler(), Pprof: o.pprof})
 	s.data.set(s.loadingHandler())
 	if s.admin != nil {
@@ -194,6 +214,7 @@ func newServer(o *serveOptions, log *slog.Logger) (*server, error) {
 func (s *server) loadingHandler() http.Handler {
 	mux := http.NewServeMux()
 	s.ops.Register(mux)
+	oiphttp.RegisterLoading(s.front, mux)
 	wait := func(*front.Exchange, *http.Request) error {
 		return fault.New(fault.Unavailable, "the model is loading").After(time.Second)
 	}
@@ -209,7 +230,7 @@ func (s *server) load(ctx context.Context, progress *os.File) (*plant, error) {
 	o := plantOptions{
 		model: s.o.model, engine: s.o.engine, image: s.o.image, batch: s.o.batch, space: s.o.space,
 		log: s.log, progress: progress, metrics: s.metrics,
-		fallback: !s.o.model.given && s.o.space == "" && loopbackOnly(s.o.http, s.o.metrics),
+		fallback: !s.o.model.given && s.o.space == "" && loopbackOnly(s.o.http, s.o.metrics, s.o.grpc.address),
 	}
 	return buildPlant(ctx, o)
 }
@@ -218,9 +239,11 @@ func (s *server) load(ctx context.Context, progress *os.File) (*plant, error) {
 func (s *server) open(p *plant, std streams) {
 	mux := http.NewServeMux()
 	embedapi.New(embedapi.Options{Front: s.front, Model: p.images, MaxImages: s.o.maxImages}).Register(mux)
+	s.openOIP(mux)
 	s.ops.Register(mux)
 	s.ops.SetModel(p.images)
 	s.data.set(mux)
+	s.grpc.openModels(s)
 	meta := p.images.Metadata()
 	phase(s.log, "ready", s.began, "model", meta.ModelName, "pretrained", meta.Pretrained, "engine", meta.Engine,
 		"variant", meta.Variant, "precision", meta.Precision, "space", meta.Space, "synthetic", meta.Synthetic)
@@ -228,6 +251,9 @@ func (s *server) open(p *plant, std streams) {
 	fmt.Fprintf(std.out, "ready on %s (%s, %s %s, %d floats)\n", url, meta.ModelName, meta.Engine, meta.Precision, meta.Dim)
 	if meta.Synthetic {
 		fmt.Fprintln(std.out, "SYNTHETIC WEIGHTS: the embeddings mean nothing")
+	}
+	if s.grpc != nil {
+		fmt.Fprintf(std.out, "gRPC on %s\n", s.grpc.listener.Addr())
 	}
 	fmt.Fprintf(std.out, "try: curl --data-binary @photo.jpg %s/embed\n", url)
 	if s.admin != nil {
@@ -240,11 +266,14 @@ func (s *server) open(p *plant, std streams) {
 func (s *server) drain(why error, p *plant) error {
 	began := time.Now()
 	s.ops.SetDraining(true)
+	s.grpc.setDraining()
 	s.log.Info("draining", "because", why, "delay", s.o.drainDelay, "timeout", s.o.drainTimeout, "in_flight", s.front.InFlight())
 	time.Sleep(s.o.drainDelay)
 	ctx, cancel := context.WithTimeout(context.Background(), s.o.drainTimeout)
 	defer cancel()
-	err := s.data.shutdown(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- s.grpc.shutdown(ctx) }()
+	err := errors.Join(s.data.shutdown(ctx), <-ended)
 	if err == nil {
 		err = p.images.Drain(ctx)
 	}
@@ -262,4 +291,5 @@ func (s *server) hangUp() {
 	cancel()
 	_ = s.data.shutdown(ctx)  // what is wrong has been said already
 	_ = s.admin.shutdown(ctx) // likewise
+	_ = s.grpc.shutdown(ctx)  // likewise
 }

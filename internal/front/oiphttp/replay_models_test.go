@@ -1,0 +1,169 @@
+package oiphttp_test
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/vitrine-project/vitrine/internal/fault"
+	"github.com/vitrine-project/vitrine/internal/model/repository"
+	"github.com/vitrine-project/vitrine/internal/oip"
+	"github.com/vitrine-project/vitrine/internal/oip/samples"
+)
+
+// The recorded server's models: the configurations of testdata/triton/models over the sample engine.
+
+const modelsDir = "../../../testdata/triton/models"
+
+// notLoaded are the models that the recorded server had on disk only.
+var notLoaded = []string{"unloaded", "broken", "misspelt"}
+
+// loader makes models from a copy of the recorded repository.
+type loader struct{ repository *repository.Repository }
+
+// newLoader copies the repository and adds the version folders, which are empty.
+func newLoader(t *testing.T) *loader {
+	t.Helper()
+	root := t.TempDir()
+	if err := os.CopyFS(root, os.DirFS(modelsDir)); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		versions := []string{"1"}
+		if e.Name() == "versions" {
+			versions = []string{"1", "2", "3"}
+		}
+		for _, v := range versions {
+			if err := os.MkdirAll(filepath.Join(root, e.Name(), v), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	r, err := repository.Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &loader{r}
+}
+
+// Names implements oip.Loader.
+func (l *loader) Names() []string {
+	names, err := l.repository.Names()
+	if err != nil {
+		return nil
+	}
+	return names
+}
+
+// Load implements oip.Loader.
+func (l *loader) Load(_ context.Context, name, config string, files map[string][]byte) (all []oip.Model, err error) {
+	var m *repository.Model
+	if config == "" && len(files) > 0 {
+		return nil, fault.New(fault.Internal, "Load parameter 'config' must be specified for model file override")
+	}
+	if config != "" {
+		m, err = l.repository.ModelWith(name, config)
+	} else {
+		m, err = l.repository.Model(name)
+	}
+	if err != nil {
+		return nil, fault.Wrap(fault.Internal, err, "failed to poll from model repository")
+	}
+	for _, v := range m.Versions {
+		s, err := sample(m, v)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// sample is a version of a model of the repository.
+func sample(m *repository.Model, version int64) (oip.Model, error) {
+	c := m.Config
+	o := samples.Options{
+		Kind: c.Parameters["kind"].StringValue, MaxBatch: int(c.MaxBatchSize), Config: &oip.Config{},
+		Sequence: c.SequenceBatching != nil, CorrelationID: c.Name == "simple_dyna_sequence",
+		Metadata: oip.Metadata{Name: c.Name, Version: strconv.FormatInt(version, 10), Platform: c.Backend},
+	}
+	b, err := json.Marshal(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(b, o.Config); err != nil {
+		return nil, err
+	}
+	for _, in := range c.Input {
+		o.Metadata.Inputs = append(o.Metadata.Inputs, oip.TensorSpec{Name: in.Name, DType: in.DataType.DType(), Shape: batched(c, in.Dims), Optional: in.Optional})
+	}
+	for _, out := range c.Output {
+		labels, err := m.Labels(out.Name)
+		if err != nil {
+			return nil, err
+		}
+		o.Metadata.Outputs = append(o.Metadata.Outputs, oip.TensorSpec{Name: out.Name, DType: out.DataType.DType(), Shape: batched(c, out.Dims), Labels: labels})
+	}
+	bounded := c.DynamicBatching != nil && c.DynamicBatching.DefaultQueuePolicy != nil
+	if bounded {
+		o.Queue = time.Duration(c.DynamicBatching.MaxQueueDelayMicroseconds) * time.Microsecond
+	}
+	s, err := samples.New(o)
+	if err != nil || !bounded {
+		return s, err
+	}
+	return &narrow{Model: s}, nil
+}
+
+func batched(c *repository.Config, dims []int64) []int64 {
+	if c.MaxBatchSize > 0 {
+		return append([]int64{-1}, dims...)
+	}
+	return dims
+}
+
+// narrow is a model with a queue for one request.
+type narrow struct {
+	*samples.Model
+	taken atomic.Bool
+}
+
+// Check implements oip.Checker: it takes the place that Infer leaves.
+func (n *narrow) Check(*oip.Request) error {
+	if !n.taken.CompareAndSwap(false, true) {
+		return fault.New(fault.Unavailable, "[request id: <id_unknown>] Exceeds maximum queue size")
+	}
+	return nil
+}
+
+// Infer implements oip.Model.
+func (n *narrow) Infer(ctx context.Context, r *oip.Request) (*oip.Response, error) {
+	defer n.taken.Store(false)
+	return n.Model.Infer(ctx, r)
+}
+
+// registry serves what the recorded server served.
+func registry(t *testing.T) *oip.Registry {
+	t.Helper()
+	l := newLoader(t)
+	r := oip.NewRegistry(l)
+	for _, name := range l.Names() {
+		if slices.Contains(notLoaded, name) {
+			continue
+		}
+		if err := r.Load(context.Background(), name, "", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return r
+}

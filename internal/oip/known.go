@@ -1,0 +1,37 @@
+package oip
+
+import (
+	"context"
+	"slices"
+
+	"github.com/vitrine-project/vitrine/internal/fault"
+)
+
+// Known is a Loader of models that are there already: clients may take them out of service and back.
+type Known []Model
+
+// Names implements Loader.
+func (k Known) Names() []string {
+	var names []string
+	for _, m := range k {
+		names = append(names, m.Metadata().Name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// Load implements Loader.
+func (k Known) Load(_ context.Context, name, config string, files map[string][]byte) (models []Model, err error) {
+	if config != "" || len(files) > 0 {
+		return nil, fault.New(fault.Unimplemented, "the model is part of the server: it takes no other configuration and no files")
+	}
+	for _, m := range k {
+		if m.Metadata().Name == name {
+			models = append(models, m)
+		}
+	}
+	if models == nil {
+		return nil, fault.New(fault.NotFound, "no such model")
+	}
+	return models, nil
+}
