@@ -78,7 +78,7 @@ class Server:
 
 def vitrine(*flags):
     port = free_port()
-    return Server([binary, "serve", "--http", f"127.0.0.1:{port}", "--metrics", "off", "--access-log=false", *flags], port, "/readyz")
+    return Server([binary, "serve", "--http", f"127.0.0.1:{port}", "--metrics", "off", "--grpc", "off", "--access-log=false", *flags], port, "/readyz")
 
 
 def photograph(size, quality):
