@@ -28,7 +28,7 @@ from PIL import Image
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("--seconds", type=int, default=5, help="of each load run")
+parser.add_argument("--seconds", type=int, default=5, help="of each load run; three times as long where a model computes")
 parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--record", help="JSON Lines file to append to")
 args = parser.parse_args()
@@ -71,6 +71,13 @@ class Server:
             time.sleep(0.002)
         raise SystemExit(f"{command} did not become ready")
 
+    def settle(self):
+        """Waits until the process is idle: some servers go on with requests whose clients have left."""
+        before = -1
+        while (now := sum(map(int, open(f"/proc/{self.process.pid}/stat").read().rsplit(")", 1)[1].split()[11:13]))) > before + 2:
+            before = now
+            time.sleep(0.5)
+
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(60)
@@ -88,12 +95,12 @@ def photograph(size, quality):
     return out.getvalue()
 
 
-def wrk(port, path, body, content_type, accept, clients):
+def wrk(port, path, body, content_type, accept, clients, seconds=args.seconds):
     with tempfile.NamedTemporaryFile() as file:
         file.write(body)
         file.flush()
         environment = {**os.environ, "BODY": file.name, "CONTENT_TYPE": content_type, "ACCEPT": accept}
-        out = subprocess.run(["wrk", "-t1", f"-c{clients}", f"-d{args.seconds}s", "--timeout", "60s", "-s", os.path.join(HERE, "post.lua"),
+        out = subprocess.run(["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "60s", "-s", os.path.join(HERE, "post.lua"),
                               f"http://127.0.0.1:{port}{path}"], env=environment, capture_output=True, text=True, check=True).stdout
     result = json.loads(re.search(r"RESULT (.*)", out).group(1))
     if result["errors"]:
@@ -160,7 +167,8 @@ def against_fastapi(jpeg, folder):
         for clients in (1, 8, 32):
             for name, server in servers.items():
                 keep(measure="service", server=name, clients=clients, round=round_,
-                     **wrk(server.port, "/embed/base64", body, "application/json", "application/json", clients))
+                     **wrk(server.port, "/embed/base64", body, "application/json", "application/json", clients, 3 * args.seconds))
+                server.settle()
     for server in servers.values():
         server.stop()
 
