@@ -36,9 +36,11 @@ lint: $(TOOLS)/golangci-lint ## golangci-lint with .golangci.yml
 $(TOOLS)/golangci-lint:
 	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-gen: ## regenerate assembly; fails if the tree changes
-	$(GO) generate ./...
-	git diff --exit-code -- '*.s' '*_gen.go'
+gen: ## regenerate assembly and protobuf (needs protoc 3.21); fails if the tree changes
+	GOBIN=$(TOOLS) $(GO) install google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
+	GOBIN=$(TOOLS) $(GO) install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
+	PATH="$(TOOLS):$$PATH" $(GO) generate ./...
+	git diff --exit-code -- '*.s' '*_gen.go' '*.pb.go'
 
 golden: ## rewrite golden files from their oracles and show the difference (needs Python; see testdata)
 	./testdata/golden.sh

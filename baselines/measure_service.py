@@ -7,6 +7,7 @@ loopback of one machine, client included.
     python baselines/measure_service.py --record docs/records/service.jsonl
 """
 import argparse
+import atexit
 import base64
 import datetime
 import http.client
@@ -61,6 +62,7 @@ class Server:
         started = time.perf_counter()
         self.process = subprocess.Popen(command, env={**os.environ, **(environment or {})}, cwd=HERE,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        atexit.register(self.process.kill)  # none outlives a run that fails
         while time.perf_counter() - started < 180:
             try:
                 if ask(port, "GET", path)[0] == 200:

@@ -277,9 +277,10 @@ func TestRowsStayInOrder(t *testing.T) {
 	files := letters(t, "abcdefghijxlmnopqrstu")
 	first := make(chan struct{})
 	m := fakeModel{before: func(r *service.Request) error {
-		if r.Items[0].Data[0] == 'a' {
+		switch r.Items[0].Data[0] {
+		case 'a':
 			<-first // the first request is answered after the second
-		} else if r.Items[0].Data[0] == 'c' {
+		case 'c':
 			close(first)
 		}
 		return nil

@@ -2,6 +2,7 @@ package front
 
 import (
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -168,7 +169,7 @@ func (f *Front) answer(x *Exchange, r *http.Request, route *Route, allow string)
 }
 
 func (x *Exchange) recovered(p any, r *http.Request) error {
-	if p == http.ErrAbortHandler {
+	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(p)
 	}
 	x.front.log.LogAttrs(r.Context(), slog.LevelError, "panic",

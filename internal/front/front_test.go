@@ -35,7 +35,7 @@ func (o *observed) ObserveRequest(r *telemetry.Record) {
 
 func plainFail(x *Exchange, err error) {
 	status := Status(err)
-	if err == ErrMethod {
+	if errors.Is(err, ErrMethod) {
 		status = http.StatusMethodNotAllowed
 	}
 	x.Send(status, "text/plain", []byte(Message(err)))
@@ -287,7 +287,7 @@ func TestPanics(t *testing.T) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 	defer func() {
-		if recover() != http.ErrAbortHandler {
+		if err, ok := recover().(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
 			t.Error("ErrAbortHandler was swallowed")
 		}
 	}()

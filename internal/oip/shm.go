@@ -166,7 +166,7 @@ func (g *Regions) use(m *Memory) (b []byte, done func(), err error) {
 	if r == nil {
 		return nil, nil, fault.New(fault.NotFound, "Unable to find shared memory region: '%s'", m.Region)
 	}
-	total := uint64(r.status.ByteSize)
+	total := r.status.ByteSize
 	if m.Offset >= total {
 		return nil, nil, fault.New(fault.Invalid, "Invalid offset for shared memory region: '%s'", m.Region)
 	}

@@ -13,9 +13,6 @@ type geometry struct {
 	x, y          int         // where the part begins in the input; not 0 only where there is padding
 }
 
-// pixels is the size of the whole resized image.
-func (g geometry) pixels() int64 { return int64(g.width) * int64(g.height) }
-
 // geometry places a width x height image, by torchvision's and open_clip's arithmetic.
 func (p Plan) geometry(width, height int) geometry {
 	switch p.Resize {

@@ -1,6 +1,10 @@
 package wire
 
-import "github.com/vitrine-project/vitrine/internal/fault"
+import (
+	"errors"
+
+	"github.com/vitrine-project/vitrine/internal/fault"
+)
 
 // outputDraft is an output as far as it was read, in any order of members.
 type outputDraft struct {
@@ -49,7 +53,7 @@ func (p *reader) outputParameter(d *outputDraft, name string) (err error) {
 	case "classification":
 		d.hasClasses = true
 		d.Classes, err = p.uintValue()
-		if k, ok := err.(kindError); ok {
+		if k := (kindError{}); errors.As(err, &k) {
 			d.classErr = fault.New(fault.Internal, "Unable to set 'classification': %s", fault.Of(k.error).Msg)
 			return nil
 		}

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"math"
 	"slices"
 
@@ -171,7 +172,7 @@ type kindError struct{ error }
 
 // soft sorts errors: a wrong kind is kept in refused (the first one) and reading goes on; syntax ends it.
 func (p *reader) soft(err error, refused *error, name string) error {
-	if k, ok := err.(kindError); ok {
+	if k := (kindError{}); errors.As(err, &k) {
 		if *refused == nil {
 			*refused = unable(name, k.error)
 		}
@@ -269,7 +270,7 @@ func (p *reader) sequenceID() (err error) {
 		return err
 	}
 	q.SequenceID, err = p.uintValue()
-	if _, ok := err.(kindError); ok {
+	if errors.As(err, new(kindError)) {
 		err = kindError{wrong("string")}
 	}
 	return err
@@ -477,7 +478,7 @@ func (p *reader) tensorData(d *draft) error {
 	if d.DType == tensor.Bytes {
 		d.dErr = fault.New(fault.Internal, "Unable to parse JSON bytes array: %s", fault.Of(err).Msg)
 	}
-	if err == errDepth {
+	if errors.Is(err, errDepth) {
 		d.dErr = fault.New(fault.Invalid, "Unable to parse 'data': %s", errDepth.Msg)
 	}
 	return nil

@@ -36,7 +36,7 @@ func FailOpenAI(x *front.Exchange, err error) {
 		body.Code = &c.code
 	}
 	status := front.Status(err)
-	if err == front.ErrMethod {
+	if errors.Is(err, front.ErrMethod) {
 		status = http.StatusMethodNotAllowed
 	}
 	x.JSON(status, struct {

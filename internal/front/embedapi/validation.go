@@ -77,7 +77,7 @@ func Fail(x *front.Exchange, err error) {
 	var schema *invalid
 	var syntax *jsonscan.Error
 	switch {
-	case err == front.ErrMethod:
+	case errors.Is(err, front.ErrMethod):
 		x.JSON(http.StatusMethodNotAllowed, detail{front.ErrMethod.Msg})
 	case errors.As(err, &schema):
 		x.JSON(http.StatusUnprocessableEntity, detail{schema.problems})

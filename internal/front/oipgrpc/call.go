@@ -22,7 +22,6 @@ type call struct {
 	raw                [][]byte
 
 	request oip.Request
-	stream  bool // parameters of streams have meaning
 }
 
 // inputTensor is an InferInputTensor.

@@ -83,7 +83,6 @@ func (s *Server) options() []grpc.ServerOption {
 	own := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(s.o.MaxMessage),
-		grpc.SharedWriteBuffer(true),
 		grpc.ConnectionTimeout(10 * time.Second),
 		grpc.UnaryInterceptor(s.unary),
 		grpc.StreamInterceptor(s.streamed),

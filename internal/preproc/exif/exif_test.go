@@ -1,6 +1,7 @@
 package exif
 
 import (
+	"bytes"
 	"encoding/binary"
 	"testing"
 )
@@ -58,7 +59,7 @@ func TestOrientation(t *testing.T) {
 		"jpeg big":          {inApp1(big), 8},
 		"png":               {inChunk("eXIf", big), 8},
 		"webp":              {inRIFF(little), 6},
-		"webp with prefix":  {inRIFF(append([]byte(prefix), big...)), 8},
+		"webp with prefix":  {inRIFF(append(bytes.Clone(prefix), big...)), 8},
 		"long":              {inChunk("eXIf", tiff(binary.BigEndian, 4, 3)), 3},
 		"out of range":      {inChunk("eXIf", tiff(binary.BigEndian, 3, 9)), 1},
 		"zero":              {inChunk("eXIf", tiff(binary.LittleEndian, 3, 0)), 1},
