@@ -64,7 +64,7 @@ func (i *imageFlags) define(fs *pflag.FlagSet) {
 	i.memory, i.maxBytes = 1<<30, 32<<20
 	cli.Group(fs, "Images", func(fs *pflag.FlagSet) {
 		fs.Var(cli.NewCount(&i.workers, 0, 0, 4096), "decode-workers", "`images` that are decoded at the same time; 0 is one for each processor")
-		fs.Var(&i.memory, "decode-memory", "memory of all images being decoded, outside Go's heap included; more wait")
+		fs.Var(&i.memory, "decode-memory", "memory of all images being decoded, outside Go's heap included; more wait. The collector may hold about as much again until its next turn")
 		fs.Var(&i.maxBytes, "max-image-size", "`bytes` of the largest image file")
 		fs.Var(cli.NewCount(&i.maxPixels, 50_000_000, 1, math.MaxInt), "max-pixels", "`pixels` of the largest image, checked before it is decoded")
 		fs.BoolVar(&i.rotate, "exif-rotate", false, "turn images upright as their EXIF says; open_clip does not, so this is another space")

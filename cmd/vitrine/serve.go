@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -248,7 +249,7 @@ func (s *server) open(p *plant, std streams) {
 	phase(s.log, "ready", s.began, "model", meta.ModelName, "pretrained", meta.Pretrained, "engine", meta.Engine,
 		"variant", meta.Variant, "precision", meta.Precision, "space", meta.Space, "synthetic", meta.Synthetic)
 	url := s.data.url()
-	fmt.Fprintf(std.out, "ready on %s (%s, %s %s, %d floats)\n", url, meta.ModelName, meta.Engine, meta.Precision, meta.Dim)
+	fmt.Fprintf(std.out, "ready on %s (%s, %s %s, %d floats)\n", url, cmp.Or(meta.ModelName, meta.Name), meta.Engine, meta.Precision, meta.Dim)
 	if meta.Synthetic {
 		fmt.Fprintln(std.out, "SYNTHETIC WEIGHTS: the embeddings mean nothing")
 	}

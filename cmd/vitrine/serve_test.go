@@ -175,6 +175,9 @@ func TestServeTinyModel(t *testing.T) {
 	if !strings.Contains(strings.Join(r.out, "\n"), "try: curl --data-binary @photo.jpg "+r.url+"/embed") {
 		t.Errorf("no example in %q", r.out)
 	}
+	if !strings.Contains(r.out[0], "(openclip_vit_") { // the folder does not tell open_clip's name
+		t.Errorf("the model is not named in %q", r.out[0])
+	}
 	status, _, body := do(t, "POST", r.url+"/embed", bytes.NewReader(photo(t, "chelsea.png")))
 	var got embeddings
 	if err := json.Unmarshal(body, &got); err != nil || status != http.StatusOK || len(got.Embeddings) != 1 {

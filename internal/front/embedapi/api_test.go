@@ -395,6 +395,16 @@ func TestHostile(t *testing.T) {
 	}
 }
 
+// TestAnImageInAnotherFieldIsToldWhereToGo is for the client that names its file field "image".
+func TestAnImageInAnotherFieldIsToldWhereToGo(t *testing.T) {
+	s := server(t, newFake(), front.Options{})
+	body := formPart("image", strings.Repeat("x", 5000)) + "--B--\r\n"
+	a := ask(t, s, "POST", "/embed/batch", "multipart/form-data; boundary=B", []byte(body))
+	if a.StatusCode != 422 || !strings.Contains(string(a.body), "images go into the field files") || !strings.Contains(string(a.body), `"image"`) {
+		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
+}
+
 func TestKeepAliveSurvivesAnError(t *testing.T) {
 	var dials atomic.Int32
 	s := httptest.NewUnstartedServer(handler(newFake(), front.Options{}))

@@ -80,7 +80,7 @@ func (q *formRequest) part(p part) error {
 		return fault.New(fault.Invalid, "the form has more than %d fields beside its files", maxFormFields)
 	}
 	if len(p.data) > maxFormField {
-		return fault.New(fault.Invalid, "the field is longer than %d bytes", maxFormField).In(fmt.Sprintf("%.100s", p.name))
+		return fault.New(fault.Invalid, "the field is longer than %d bytes; images go into the field files", maxFormField).In(fmt.Sprintf("%.100s", p.name))
 	}
 	q.set(p.name, string(bytes.ToValidUTF8(p.data, []byte("\ufffd"))), "body", &q.bad)
 	return nil
