@@ -20,6 +20,7 @@ type rule struct {
 var rules = []rule{
 	{"internal/tensor", []string{"internal/"}, "a leaf: every layer uses it"},
 	{"internal/fault", []string{"internal/"}, "a leaf: a fault must not know who carries it"},
+	{"internal/jsontext", []string{"internal/"}, "a leaf: every reader of JSON uses it"},
 	{"internal/dynlib", []string{"internal/"}, "a leaf: loading a library says nothing of its use"},
 	{"internal/cpufeat", []string{"internal/"}, "a leaf: features are facts of the machine"},
 	{"internal/preproc/raster", []string{"internal/"}, "a leaf: a decoded image"},

@@ -152,7 +152,7 @@ func do(t *testing.T, method, url string, body io.Reader) (int, http.Header, []b
 	return resp.StatusCode, resp.Header, b
 }
 
-func photo(t *testing.T, name string) []byte {
+func photo(t testing.TB, name string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(photos, name))
 	if err != nil {

@@ -29,12 +29,11 @@ type Progress struct {
 	every    time.Duration
 	now      func() time.Time
 
-	label           string
-	unit            Unit
-	total, done     int64
-	first           int64 // done at the start: what an earlier run did says nothing of this one's speed
-	started, drawn  time.Time
-	anythingWritten bool
+	label          string
+	unit           Unit
+	total, done    int64
+	first          int64 // done at the start: what an earlier run did says nothing of this one's speed
+	started, drawn time.Time
 }
 
 // NewProgress shows progress on f. total 0 means that the end is not known; done is what was there before.
@@ -71,15 +70,8 @@ func (p *Progress) Finish() {
 	}
 }
 
-// Interrupt ends the line so that other text can be printed; the next drawing starts a new one.
-func (p *Progress) Interrupt() {
-	if p.terminal && p.anythingWritten {
-		fmt.Fprint(p.w, "\r\x1b[K")
-	}
-}
-
 func (p *Progress) draw(now time.Time) {
-	p.drawn, p.anythingWritten = now, true
+	p.drawn = now
 	line := p.Line(now)
 	if p.terminal {
 		fmt.Fprintf(p.w, "\r\x1b[K%s", clip(line, p.width-1))

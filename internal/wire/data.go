@@ -14,15 +14,6 @@ var (
 	errDepth     = fault.New(fault.Invalid, "JSON nesting depth exceeds maximum allowed limit (%d)", MaxDepth)
 )
 
-// Data parses the tensor at the start of text, [1,[2,3]] flat or nested in any way, and appends its
-// count elements to dst: little-endian, BYTES with their lengths. It returns what it read of text. It
-// never makes dst larger than the text could fill.
-func Data(dst, text []byte, d tensor.DType, count int64) (out []byte, n int, err error) {
-	s := scanner{b: text}
-	out, err = s.data(dst, d, count)
-	return out, s.p, err
-}
-
 // data reads a tensor's elements. An error that is not the syntax's leaves the position anywhere.
 func (s *scanner) data(dst []byte, d tensor.DType, count int64) ([]byte, error) {
 	if s.next() != '[' {

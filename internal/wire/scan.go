@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/vitrine-project/vitrine/internal/fault"
+	"github.com/vitrine-project/vitrine/internal/jsontext"
 )
 
 // MaxDepth is how deep tensor data may nest.
@@ -297,7 +298,7 @@ func (s *scanner) escape() error {
 	default:
 		return syntax(errEscape, at)
 	}
-	hi, ok := hex4(s.b[s.p+1:])
+	hi, ok := jsontext.Hex4(s.b[s.p+1:])
 	if !ok {
 		return syntax(errHex, at)
 	}
@@ -308,7 +309,7 @@ func (s *scanner) escape() error {
 	if hi >= 0xdc00 || len(s.b)-s.p < 7 || s.b[s.p+1] != '\\' || s.b[s.p+2] != 'u' {
 		return syntax(errSurrogate, at)
 	}
-	lo, ok := hex4(s.b[s.p+3:])
+	lo, ok := jsontext.Hex4(s.b[s.p+3:])
 	if !ok {
 		return syntax(errHex, at)
 	}
@@ -317,26 +318,6 @@ func (s *scanner) escape() error {
 	}
 	s.p += 6
 	return nil
-}
-
-func hex4(b []byte) (c rune, ok bool) {
-	if len(b) < 4 {
-		return 0, false
-	}
-	for _, d := range b[:4] {
-		switch {
-		case d >= '0' && d <= '9':
-			d -= '0'
-		case d >= 'a' && d <= 'f':
-			d -= 'a' - 10
-		case d >= 'A' && d <= 'F':
-			d -= 'A' - 10
-		default:
-			return 0, false
-		}
-		c = c<<4 | rune(d)
-	}
-	return c, true
 }
 
 // text reads a string: a view of the request's bytes, or a copy where it holds escapes.
@@ -348,30 +329,11 @@ func (s *scanner) text() ([]byte, error) {
 	return raw, err
 }
 
-var short = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
-
 // appendUnescaped appends a string whose escapes raw has checked.
 func appendUnescaped(dst, raw []byte) []byte {
-	for i := 0; i < len(raw); i++ {
-		if raw[i] != '\\' {
-			dst = append(dst, raw[i])
-			continue
-		}
-		i++
-		if raw[i] != 'u' {
-			dst = append(dst, short[raw[i]])
-			continue
-		}
-		c, _ := hex4(raw[i+1:])
-		i += 4
-		if utf16.IsSurrogate(c) {
-			lo, _ := hex4(raw[i+3:])
-			c = utf16.DecodeRune(c, lo)
-			i += 6
-		}
-		dst = utf8.AppendRune(dst, c)
-	}
-	return dst
+	n := len(dst)
+	dst = append(dst, raw...)
+	return dst[:n+len(jsontext.Unescape(dst[n:]))]
 }
 
 // wrong is Triton's answer to a value of another type than is needed.

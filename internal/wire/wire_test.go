@@ -44,14 +44,14 @@ func TestFloat32IsTheNearest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, n, err := Data(nil, []byte("["+text+"]"), tensor.FP32, 1)
-		if long, _, err := Data(nil, []byte("["+text+","+text+", 1.00000000000000000000000000000]"), tensor.FP32, 3); err != nil || string(long[:4]) != string(got) || string(long[4:8]) != string(got) {
+		got, n, err := parseData(nil, []byte("["+text+"]"), tensor.FP32, 1)
+		if long, _, err := parseData(nil, []byte("["+text+","+text+", 1.00000000000000000000000000000]"), tensor.FP32, 3); err != nil || string(long[:4]) != string(got) || string(long[4:8]) != string(got) {
 			t.Fatalf("%s in a row: %x, alone %x, %v", text, long, got, err)
 		}
 		if err != nil || n != len(text)+2 || !bytes.Equal(got, le32(float32(want))) {
 			t.Fatalf("%s: %x, want %x, %v", text, got, le32(float32(want)), err)
 		}
-		got, _, err = Data(nil, []byte("["+text+"]"), tensor.FP64, 1)
+		got, _, err = parseData(nil, []byte("["+text+"]"), tensor.FP64, 1)
 		if err != nil || math.Float64frombits(binary.LittleEndian.Uint64(got)) != want {
 			t.Fatalf("%s: %x, want %v, %v", text, got, want, err)
 		}
@@ -101,7 +101,7 @@ func TestData(t *testing.T) {
 		{strings.Repeat("[", 101) + "1" + strings.Repeat("]", 101), tensor.FP32, 1, "JSON nesting depth exceeds maximum allowed limit (100)"},
 		{strings.Repeat("[", 100) + "1" + strings.Repeat("]", 100), tensor.Uint8, 1, "\x01"},
 	} {
-		got, _, err := Data(nil, []byte(c.text), c.d, c.count)
+		got, _, err := parseData(nil, []byte(c.text), c.d, c.count)
 		if err != nil && err.Error() == c.want || err == nil && string(got) == c.want {
 			continue
 		}
@@ -270,7 +270,7 @@ func TestNoAllocationForATensor(t *testing.T) {
 		from = i + 8
 	}
 	var memory []byte
-	if n := testing.AllocsPerRun(20, func() { memory, _, _ = Data(memory[:0], body[from:], tensor.FP32, 1000) }); n > 0 {
+	if n := testing.AllocsPerRun(20, func() { memory, _, _ = parseData(memory[:0], body[from:], tensor.FP32, 1000) }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 	if len(memory) != 4000 {
@@ -338,8 +338,8 @@ func FuzzNumbers(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		var want float64
 		jsonErr := json.Unmarshal([]byte(text), &want)
-		got, n, err := Data(nil, []byte("["+text+"]"), tensor.FP64, 1)
-		single, _, err32 := Data(nil, []byte("["+text+"]"), tensor.FP32, 1)
+		got, n, err := parseData(nil, []byte("["+text+"]"), tensor.FP64, 1)
+		single, _, err32 := parseData(nil, []byte("["+text+"]"), tensor.FP32, 1)
 		if strings.TrimSpace(text) == "null" || strings.ContainsAny(text, "[]NI,") {
 			return
 		}
@@ -353,4 +353,13 @@ func FuzzNumbers(f *testing.F) {
 			t.Errorf("%q: %x %x, want %v", text, got, single, want)
 		}
 	})
+}
+
+// parseData parses the tensor at the start of text, [1,[2,3]] flat or nested in any way, and appends its
+// count elements to dst: little-endian, BYTES with their lengths. It returns what it read of text. It
+// never makes dst larger than the text could fill.
+func parseData(dst, text []byte, d tensor.DType, count int64) (out []byte, n int, err error) {
+	s := scanner{b: text}
+	out, err = s.data(dst, d, count)
+	return out, s.p, err
 }

@@ -16,11 +16,7 @@ func (a *API) embedBase64(x *front.Exchange, r *http.Request) error {
 	if err := jsonType(r.Header.Get("Content-Type")); err != nil {
 		return err
 	}
-	o, err := a.query(r)
-	if err != nil {
-		return err
-	}
-	body, err := x.Body(r)
+	o, body, err := a.read(x, r)
 	if err != nil {
 		return err
 	}

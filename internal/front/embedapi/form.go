@@ -22,11 +22,7 @@ func (a *API) embedForm(x *front.Exchange, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	o, err := a.query(r)
-	if err != nil {
-		return err
-	}
-	body, err := x.Body(r)
+	o, body, err := a.read(x, r)
 	if err != nil {
 		return err
 	}

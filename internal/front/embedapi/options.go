@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/vitrine-project/vitrine/internal/front"
 	"github.com/vitrine-project/vitrine/internal/front/jsonscan"
 )
 
@@ -23,6 +24,15 @@ type options struct {
 type text struct {
 	value string
 	given bool
+}
+
+// read reads what every request to embed brings: its options in the query, and its body.
+func (a *API) read(x *front.Exchange, r *http.Request) (o options, body []byte, err error) {
+	if o, err = a.query(r); err != nil {
+		return o, nil, err
+	}
+	body, err = x.Body(r)
+	return o, body, err
 }
 
 // query reads the options of the URL's query.

@@ -10,6 +10,8 @@ import (
 	"bytes"
 	"fmt"
 	"unicode/utf8"
+
+	"github.com/vitrine-project/vitrine/internal/jsontext"
 )
 
 // MaxDepth is how deep arrays and objects may nest; Triton has the same limit.
@@ -48,9 +50,6 @@ type Scanner struct {
 
 // New returns a scanner of text.
 func New(text []byte) Scanner { return Scanner{buf: text} }
-
-// Pos is the offset of the next byte.
-func (s *Scanner) Pos() int { return s.pos }
 
 func (s *Scanner) fail(msg string) error { return &Error{Pos: s.pos, Msg: msg} }
 
@@ -151,7 +150,7 @@ func (s *Scanner) Array(item func(i int) error) error {
 func (s *Scanner) key() ([]byte, error) {
 	raw, err := s.checked()
 	if err == nil && bytes.IndexByte(raw, '\\') >= 0 {
-		raw = unescape(bytes.Clone(raw))
+		raw = jsontext.Unescape(bytes.Clone(raw))
 	}
 	return raw, err
 }
@@ -344,7 +343,7 @@ func (s *Scanner) Text() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return unescape(raw), nil
+	return jsontext.Unescape(raw), nil
 }
 
 // Opaque reads a string whose bytes the caller checks itself: where escaped is false the content was
@@ -385,7 +384,7 @@ func checkEscapes(raw []byte, at int) error {
 		switch raw[i] {
 		case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
 		case 'u':
-			if _, ok := hex4(raw[i+1:]); !ok {
+			if _, ok := jsontext.Hex4(raw[i+1:]); !ok {
 				return &Error{Pos: at + i, Msg: `Invalid \uXXXX escape`}
 			}
 			i += 4

@@ -1,4 +1,6 @@
-package jsonscan
+// Package jsontext undoes JSON's string escapes (RFC 8259, section 7) for the scanners that read
+// requests in place. It imports nothing of Vitrine.
+package jsontext
 
 import (
 	"bytes"
@@ -8,9 +10,9 @@ import (
 
 var short = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
 
-// unescape replaces the escapes of a checked string in place: an escape of 2, 6 or 12 bytes becomes
-// at most 1, 3 or 4.
-func unescape(b []byte) []byte {
+// Unescape replaces the escapes of a checked string in place and returns what is left of b: an escape
+// of 2, 6 or 12 bytes becomes at most 1, 3 or 4. A lone surrogate becomes U+FFFD.
+func Unescape(b []byte) []byte {
 	w := bytes.IndexByte(b, '\\')
 	if w < 0 {
 		return b
@@ -35,12 +37,12 @@ func unescape(b []byte) []byte {
 
 // codePoint reads \uXXXX, or a surrogate pair of two; n is the number of bytes read.
 func codePoint(b []byte) (c rune, n int) {
-	hi, _ := hex4(b[2:])
+	hi, _ := Hex4(b[2:])
 	if !utf16.IsSurrogate(hi) {
 		return hi, 6
 	}
 	if len(b) >= 12 && b[6] == '\\' && b[7] == 'u' {
-		if lo, ok := hex4(b[8:]); ok {
+		if lo, ok := Hex4(b[8:]); ok {
 			if c := utf16.DecodeRune(hi, lo); c != utf8.RuneError {
 				return c, 12
 			}
@@ -49,7 +51,8 @@ func codePoint(b []byte) (c rune, n int) {
 	return utf8.RuneError, 6
 }
 
-func hex4(b []byte) (c rune, ok bool) {
+// Hex4 reads the four hexadecimal digits of \uXXXX at the start of b.
+func Hex4(b []byte) (c rune, ok bool) {
 	if len(b) < 4 {
 		return 0, false
 	}
