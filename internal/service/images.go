@@ -167,7 +167,9 @@ func (m *Images) Infer(ctx context.Context, r *Request) (*Response, error) {
 	err := m.infer(ctx, c)
 	c.Begin() // if nothing was computed it is pending no more
 	line := telemetry.Fold(c.lines)
-	m.metrics.Observe(&line, c.lines, telemetry.Outcome{Answered: c.answered(), Err: err})
+	if !r.Trial {
+		m.metrics.Observe(&line, c.lines, telemetry.Outcome{Answered: c.answered(), Err: err})
+	}
 	if err != nil {
 		return nil, err
 	}
