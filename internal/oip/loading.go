@@ -1,6 +1,7 @@
 package oip
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -20,7 +21,14 @@ func (r *Registry) Load(ctx context.Context, name, config string, files map[stri
 	if len(files) == 0 && !slices.Contains(r.loader.Names(), name) {
 		return fault.New(fault.Internal, "failed to load '%s', failed to poll from model repository", name)
 	}
-	return r.load(ctx, name, config, files)
+	err := r.load(ctx, name, config, files)
+	if all := (Failures)(nil); errors.As(err, &all) {
+		return fault.New(fault.Invalid, "load failed for model '%s': %s", name, all.Error())
+	}
+	if err != nil {
+		return fault.New(fault.KindOf(err), "load failed for model '%s': %s", name, message(err))
+	}
+	return nil
 }
 
 // Unload serves a model no more for a client; requests that it has are answered.
@@ -32,9 +40,25 @@ func (r *Registry) Unload(name string) error {
 	return nil // a model that is not there is no error in Triton either
 }
 
-// Refresh makes and serves a model as it is stored now. Versions that it had before go after the new
-// ones are ready, and stay where the new ones fail.
-func (r *Registry) Refresh(ctx context.Context, name string) error { return r.load(ctx, name, "", nil) }
+// Refresh makes and serves a model as it is stored now. Versions that it had before go after all the new
+// ones are ready; where one fails they stay, and the new ones that did not fail are served with them. The
+// error is the loader's.
+func (r *Registry) Refresh(ctx context.Context, name string) error {
+	err := r.load(ctx, name, "", nil)
+	if err != nil && !errors.As(err, new(Failures)) {
+		r.unreadable(name, err)
+	}
+	return err
+}
+
+// unreadable records why nothing of a model is served.
+func (r *Registry) unreadable(name string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e := r.entry(name); len(e.versions) == 0 {
+		e.leave(name, "", Failure{Err: err}.Reason())
+	}
+}
 
 // lock admits one load or unload of a model at a time.
 func (r *Registry) lock(name string) (unlock func()) {
@@ -47,14 +71,13 @@ func (r *Registry) lock(name string) (unlock func()) {
 func (r *Registry) load(ctx context.Context, name, config string, files map[string][]byte) error {
 	defer r.lock(name)()
 	models, err := r.loader.Load(ctx, name, config, files)
-	if err == nil {
-		err = r.exchange(name, models)
+	if err == nil || len(models) > 0 {
+		err = errors.Join(err, r.exchange(name, models, err == nil))
 	}
 	if err != nil {
 		r.failed(name, err)
-		return fault.New(fault.KindOf(err), "load failed for model '%s': %s", name, message(err))
 	}
-	return nil
+	return err
 }
 
 // Loading shows versions of a model as being loaded until the load ends.
@@ -82,9 +105,9 @@ func (r *Registry) failed(name string, err error) {
 	}
 }
 
-// exchange serves models in place of those that have their name. Those that are served already are
-// left where they are.
-func (r *Registry) exchange(name string, models []Model) error {
+// exchange serves models in place of those that have their name: of all of them, or of those with the
+// same versions only. Those that are served already are left where they are.
+func (r *Registry) exchange(name string, models []Model, all bool) error {
 	next := make([]*served, len(models))
 	for i, m := range models {
 		v, err := parseVersion(m.Metadata().Version)
@@ -94,30 +117,45 @@ func (r *Registry) exchange(name string, models []Model) error {
 		next[i] = &served{model: m, version: v}
 	}
 	r.mu.Lock()
-	e := r.entry(name)
-	old := e.versions
-	e.versions, e.loading = nil, nil
-	e.gone = slices.DeleteFunc(e.gone, func(g IndexEntry) bool { return g.Reason != unloaded })
-	var spare []*served
-	for _, s := range next {
-		if i := slices.IndexFunc(old, s.same); i >= 0 {
-			if s.model != old[i].model {
-				spare = append(spare, s)
-			}
-			s = old[i]
-			old = slices.Delete(slices.Clone(old), i, i+1)
-		}
-		r.put(s)
-	}
-	for _, s := range old {
-		if v := s.model.Metadata().Version; !slices.ContainsFunc(e.versions, func(n *served) bool { return n.version == s.version }) {
-			e.leave(name, v, unloaded)
-		}
-	}
+	old := r.put(name, next, all)
 	r.mu.Unlock()
-	r.retire(spare)
 	r.retire(old)
 	return nil
+}
+
+// put files versions of a model and returns what is to be closed: those that they replaced and, with
+// all, every other; and of next those that are served already. The lock is held.
+func (r *Registry) put(name string, next []*served, all bool) (old []*served) {
+	e := r.entry(name)
+	e.loading = nil
+	if all {
+		e.gone = slices.DeleteFunc(e.gone, func(g IndexEntry) bool { return g.Reason != unloaded })
+	}
+	before := e.versions
+	e.versions = nil
+	for _, s := range next {
+		if i := slices.IndexFunc(before, s.same); i >= 0 {
+			if s.model != before[i].model {
+				old = append(old, s)
+			}
+			s, before = before[i], slices.Delete(slices.Clone(before), i, i+1)
+		}
+		e.versions = append(e.versions, s)
+		e.forget(s.model.Metadata().Version)
+	}
+	for _, s := range before {
+		replaced := slices.ContainsFunc(e.versions, func(n *served) bool { return n.version == s.version })
+		switch {
+		case !replaced && !all:
+			e.versions = append(e.versions, s)
+			continue
+		case !replaced:
+			e.leave(name, s.model.Metadata().Version, unloaded)
+		}
+		old = append(old, s)
+	}
+	slices.SortFunc(e.versions, func(a, b *served) int { return cmp.Compare(a.version, b.version) })
+	return old
 }
 
 // same tells whether another served version is made from the same.

@@ -1,7 +1,6 @@
 package oip
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,9 +16,9 @@ import (
 type Loader interface {
 	// Names are the models that could be loaded, loaded ones included.
 	Names() []string
-	// Load makes the model's versions, ready to answer: all of them, or none and an error (Failures
-	// where versions are to blame). config is a configuration as JSON that takes the stored one's
-	// place ("" for none), files are "file:<version>/<name>" with their content.
+	// Load makes the model's versions, ready to answer. Where versions are to blame its error is
+	// Failures, and the others are returned all the same. config is a configuration as JSON that takes
+	// the stored one's place ("" for none), files are "file:<version>/<name>" with their content.
 	Load(ctx context.Context, name, config string, files map[string][]byte) ([]Model, error)
 }
 
@@ -82,7 +81,7 @@ func (r *Registry) Add(m Model) error {
 		return err
 	}
 	r.mu.Lock()
-	old := r.put(&served{model: m, version: v})
+	old := r.put(meta.Name, []*served{{model: m, version: v}}, false)
 	r.mu.Unlock()
 	r.retire(old)
 	return nil
@@ -96,20 +95,6 @@ func (r *Registry) entry(name string) *entry {
 		r.models[name] = e
 	}
 	return e
-}
-
-// put files s and returns what it replaced. The lock is held.
-func (r *Registry) put(s *served) (old []*served) {
-	e := r.entry(s.model.Metadata().Name)
-	i, found := slices.BinarySearchFunc(e.versions, s.version, func(s *served, v int64) int { return cmp.Compare(s.version, v) })
-	if found {
-		old = append(old, e.versions[i])
-		e.versions[i] = s
-	} else {
-		e.versions = slices.Insert(e.versions, i, s)
-	}
-	e.forget(s.model.Metadata().Version)
-	return old
 }
 
 // forget drops what became of a version earlier.
@@ -282,7 +267,8 @@ func (r *Registry) names() []string {
 	return names
 }
 
-// Ready tells whether all models are: those that are served, and none failed or is being loaded.
+// Ready tells whether all models are: those that are served are, and none failed. A version that is
+// being loaded counts where the model has no other: an exchange does not make the server not ready.
 func (r *Registry) Ready() bool {
 	if r.lenient {
 		return true
@@ -299,6 +285,9 @@ func (r *Registry) Ready() bool {
 
 func (e *entry) ready() bool {
 	if slices.ContainsFunc(e.versions, func(s *served) bool { return !s.model.Ready() }) {
+		return false
+	}
+	if len(e.loading) > 0 && len(e.versions) == 0 {
 		return false
 	}
 	return !slices.ContainsFunc(e.gone, func(g IndexEntry) bool { return g.Reason != unloaded })

@@ -40,7 +40,11 @@ class TritonPythonModel:
         return [pb_utils.InferenceResponse([pb_utils.Tensor("OUTPUT0",
                 pb_utils.get_input_tensor_by_name(r, "INPUT0").as_numpy() + self.version)]) for r in requests]
 """
-BAD = """class TritonPythonModel:
+BAD = """import os, sys
+sys.path.insert(0, os.environ["TRANSCRIPT_SITE_PACKAGES"])
+
+
+class TritonPythonModel:
     def initialize(self, args):
         raise RuntimeError("this version does not start")
 
@@ -79,8 +83,18 @@ class Server:
             except OSError:
                 time.sleep(0.2)
 
+    def index(self):
+        while True:
+            index = json.loads(self.call("POST", "/v2/repository/index")[1])
+            if not any(e.get("state") in ("LOADING", "UNLOADING") for e in index):
+                return index
+            time.sleep(0.5)
+
     def observe(self, step, **more):
-        index = json.loads(self.call("POST", "/v2/repository/index")[1])
+        index = self.index()
+        for e in index:
+            if "RuntimeError: this version does not start" in e.get("reason", ""):
+                e["reason"] = "Internal: RuntimeError: this version does not start"  # and a Python traceback
         answers = {}
         for name in ("m", "n"):
             code, body = self.call("POST", f"/v2/models/{name}/infer", {"inputs": [
@@ -105,8 +119,11 @@ def write(root, name, version=None, text=GOOD, config=None):
         os.makedirs(f"{root}/staged/{version}")
         with open(f"{root}/staged/{version}/model.py", "w") as f:
             f.write(text)
-        shutil.rmtree(f"{folder}/{version}", ignore_errors=True)
-        os.rename(f"{root}/staged/{version}", f"{folder}/{version}")
+        if os.path.isdir(f"{folder}/{version}"):  # replaced in one step, as a careful deployment does it
+            os.rename(f"{root}/staged/{version}/model.py", f"{folder}/{version}/model.py")
+            shutil.rmtree(f"{root}/staged/{version}")
+        else:
+            os.rename(f"{root}/staged/{version}", f"{folder}/{version}")
 
 
 def remove(root, path):
@@ -127,12 +144,12 @@ def polling(root, port):
     write(root, "n", 1, text=BAD, config=CONFIG)
     server = Server(root, port, "--model-control-mode=poll", "--repository-poll-secs=1", "--exit-on-error=false")
     server.wait()
-    time.sleep(8)
+    time.sleep(4)
     steps = [server.observe("start: n fails")]
 
     def step(name, act):
         act()
-        time.sleep(8)
+        time.sleep(4)
         steps.append(server.observe(name))
 
     step("n is mended", lambda: write(root, "n", 1))
@@ -141,6 +158,9 @@ def polling(root, port):
     step("version 3 is mended", lambda: write(root, "m", 3))
     step("version 3 is changed and fails", lambda: write(root, "m", 3, text=BAD))
     step("version 3 is removed", lambda: remove(root, "m/3"))
+    step("m serves all versions, of which 3 fails", lambda: (write(root, "m", 3, text=BAD),
+                                                             write(root, "m", config=CONFIG + "version_policy { all { } }\n")))
+    step("version 3 is removed again", lambda: remove(root, "m/3"))
     step("m serves all versions", lambda: write(root, "m", config=CONFIG + "version_policy { all { } }\n"))
     step("m's configuration is wrong", lambda: write(root, "m", config="max_delay: 1\n"))
     step("m's configuration is right again", lambda: write(root, "m", config=CONFIG))
@@ -165,7 +185,7 @@ def explicit(root, port):
             act()
         code, text = server.call("POST", path, body or {})
         time.sleep(2)
-        steps.append(server.observe(name, code=code, text=text))
+        steps.append(server.observe(name, code=code, text=text.split("\\n")[0]))
 
     load, unload = "/v2/repository/models/%s/load", "/v2/repository/models/%s/unload"
     step("load m", load % "m")

@@ -1,0 +1,24 @@
+package samples
+
+import (
+	"time"
+
+	"github.com/vitrine-project/vitrine/internal/model/repository"
+	"github.com/vitrine-project/vitrine/internal/oip"
+)
+
+// Stored is a version of a model as a repository declares it; its parameter "kind" says what it
+// computes, "correlation_id" whether a sequence's number is added at its end.
+func Stored(m *repository.Model, version int64) (*Model, error) {
+	meta, config, err := oip.Declared(m, version)
+	if err != nil {
+		return nil, err
+	}
+	c := m.Config
+	o := Options{Metadata: meta, MaxBatch: int(c.MaxBatchSize), Kind: c.Parameters["kind"].StringValue, Config: config,
+		Sequence: c.SequenceBatching != nil, CorrelationID: c.Parameters["correlation_id"].StringValue == "true"}
+	if b := c.DynamicBatching; b != nil && b.DefaultQueuePolicy != nil {
+		o.Queue = time.Duration(b.MaxQueueDelayMicroseconds) * time.Microsecond
+	}
+	return New(o)
+}
