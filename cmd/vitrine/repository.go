@@ -91,9 +91,9 @@ func (p *storedPlant) Close() error { return p.plant.Close() }
 
 // buildStored implements disk.Builder.
 func (s *server) buildStored(ctx context.Context, order disk.Order) (disk.Plant, error) {
-	path, err := filepath.Abs(order.Path)
-	if err != nil {
-		return nil, err
+	path := order.Path
+	if !filepath.IsAbs(path) {
+		path = "." + string(filepath.Separator) + path // a path, whatever its first folder is called
 	}
 	parameter := func(name string) string { return order.Config.Parameters[name].StringValue }
 	o := s.plantOptions()
@@ -183,7 +183,7 @@ func (s *server) startRepository(ctx context.Context) error {
 	if err != nil && r.exitOnError {
 		return fmt.Errorf("failed to load all models (--exit-on-error=false serves the others):\n%w", err)
 	}
-	phase(s.log, "model repository", began, "models", len(names), "failed", err != nil)
+	phase(s.log, "model repository", began, "models", len(names))
 	if r.control == "poll" {
 		s.poll(ctx)
 	}

@@ -100,6 +100,7 @@ func (r *Registry) failed(name string, err error) {
 		return
 	}
 	e = r.entry(name)
+	e.hidden = false
 	for _, f := range all {
 		e.leave(name, f.Version, f.Reason())
 	}
@@ -127,7 +128,7 @@ func (r *Registry) exchange(name string, models []Model, all bool) error {
 // all, every other; and of next those that are served already. The lock is held.
 func (r *Registry) put(name string, next []*served, all bool) (old []*served) {
 	e := r.entry(name)
-	e.loading = nil
+	e.loading, e.hidden = nil, false
 	if all {
 		e.gone = slices.DeleteFunc(e.gone, func(g IndexEntry) bool { return g.Reason != unloaded })
 	}
@@ -165,7 +166,7 @@ func (s *served) same(o *served) bool {
 	return s.model == o.model || ok && also && s.version == o.version && a.Identity() == b.Identity()
 }
 
-// Remove serves a model no more; requests that it has are answered.
+// Remove serves a model no more and forgets what failed; requests that it has are answered.
 func (r *Registry) Remove(name string) {
 	defer r.lock(name)()
 	r.mu.Lock()
@@ -176,9 +177,20 @@ func (r *Registry) Remove(name string) {
 	}
 	old := e.versions
 	e.versions = nil
+	e.gone = slices.DeleteFunc(e.gone, func(g IndexEntry) bool { return g.Reason != unloaded })
 	for _, s := range old {
 		e.leave(name, s.model.Metadata().Version, unloaded)
 	}
 	r.mu.Unlock()
 	r.retire(old)
+}
+
+// Forget is Remove for a model that is in the repository no more: the index does not name it.
+func (r *Registry) Forget(name string) {
+	r.Remove(name)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e := r.models[name]; e != nil && len(e.versions) == 0 {
+		e.hidden = true
+	}
 }

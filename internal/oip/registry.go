@@ -1,6 +1,7 @@
 package oip
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,6 +53,7 @@ type entry struct {
 	versions []*served // ascending
 	gone     []IndexEntry
 	loading  []string
+	hidden   bool // it is not in the repository any more, nor in the index
 }
 
 // served is a version with those who use it: it is closed after the last.
@@ -308,7 +310,7 @@ func (r *Registry) Index(ready bool) []IndexEntry {
 	}
 	for _, n := range names {
 		lines := r.models[n].index(n, ready)
-		if len(lines) == 0 && !ready {
+		if e := r.models[n]; len(lines) == 0 && !ready && (e == nil || !e.hidden) {
 			lines = []IndexEntry{{Name: n}}
 		}
 		index = append(index, lines...)
@@ -318,7 +320,7 @@ func (r *Registry) Index(ready bool) []IndexEntry {
 
 // index are the lines of one model; e may be nil.
 func (e *entry) index(name string, ready bool) (lines []IndexEntry) {
-	if e == nil {
+	if e == nil || e.hidden {
 		return nil
 	}
 	for _, s := range e.versions {
@@ -340,7 +342,17 @@ func (e *entry) index(name string, ready bool) (lines []IndexEntry) {
 			lines = append(lines, g)
 		}
 	}
+	slices.SortStableFunc(lines, func(a, b IndexEntry) int { return cmp.Compare(versionNumber(a.Version), versionNumber(b.Version)) })
 	return lines
+}
+
+// versionNumber orders versions; what is none comes first.
+func versionNumber(s string) int64 {
+	v, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return -1
+	}
+	return v
 }
 
 // message is an error's text without Go's own additions.

@@ -113,7 +113,7 @@ func (k *Keeper) changed(name string) bool {
 	delete(k.seen, name)
 	if stamp == gone {
 		delete(k.loaded, name)
-		k.registry.Remove(name)
+		k.registry.Forget(name)
 		k.log.Info("model unloaded: its folder is gone", "model", name)
 		return false
 	}

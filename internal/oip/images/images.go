@@ -165,7 +165,9 @@ func configure(own *oip.Metadata, b Batching, meta service.Metadata) *oip.Config
 func Parameters(meta service.Metadata) map[string]oip.ConfigParameter {
 	p := map[string]oip.ConfigParameter{}
 	for k, v := range map[string]string{"space": meta.Space, "model": meta.ModelName, "pretrained": meta.Pretrained, "precision": meta.Precision} {
-		p[k] = oip.ConfigParameter{StringValue: v}
+		if v != "" {
+			p[k] = oip.ConfigParameter{StringValue: v}
+		}
 	}
 	return p
 }
