@@ -41,8 +41,7 @@ func (r *Registry) Unload(name string) error {
 }
 
 // Refresh makes and serves a model as it is stored now. Versions that it had before go after all the new
-// ones are ready; where one fails they stay, and the new ones that did not fail are served with them. The
-// error is the loader's.
+// ones are ready, and stay where one fails. The error is the loader's.
 func (r *Registry) Refresh(ctx context.Context, name string) error {
 	err := r.load(ctx, name, "", nil)
 	if err != nil && !errors.As(err, new(Failures)) {
@@ -71,8 +70,8 @@ func (r *Registry) lock(name string) (unlock func()) {
 func (r *Registry) load(ctx context.Context, name, config string, files map[string][]byte) error {
 	defer r.lock(name)()
 	models, err := r.loader.Load(ctx, name, config, files)
-	if err == nil || len(models) > 0 {
-		err = errors.Join(err, r.exchange(name, models, err == nil))
+	if err == nil {
+		err = r.exchange(name, models)
 	}
 	if err != nil {
 		r.failed(name, err)
@@ -106,9 +105,9 @@ func (r *Registry) failed(name string, err error) {
 	}
 }
 
-// exchange serves models in place of those that have their name: of all of them, or of those with the
-// same versions only. Those that are served already are left where they are.
-func (r *Registry) exchange(name string, models []Model, all bool) error {
+// exchange serves models in place of all that have their name. Those that are served already are left
+// where they are.
+func (r *Registry) exchange(name string, models []Model) error {
 	next := make([]*served, len(models))
 	for i, m := range models {
 		v, err := parseVersion(m.Metadata().Version)
@@ -118,7 +117,7 @@ func (r *Registry) exchange(name string, models []Model, all bool) error {
 		next[i] = &served{model: m, version: v}
 	}
 	r.mu.Lock()
-	old := r.put(name, next, all)
+	old := r.put(name, next, true)
 	r.mu.Unlock()
 	r.retire(old)
 	return nil

@@ -17,9 +17,9 @@ import (
 type Loader interface {
 	// Names are the models that could be loaded, loaded ones included.
 	Names() []string
-	// Load makes the model's versions, ready to answer. Where versions are to blame its error is
-	// Failures, and the others are returned all the same. config is a configuration as JSON that takes
-	// the stored one's place ("" for none), files are "file:<version>/<name>" with their content.
+	// Load makes the model's versions, ready to answer: all of them, or none and an error (Failures
+	// where versions are to blame). config is a configuration as JSON that takes the stored one's
+	// place ("" for none), files are "file:<version>/<name>" with their content.
 	Load(ctx context.Context, name, config string, files map[string][]byte) ([]Model, error)
 }
 

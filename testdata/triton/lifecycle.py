@@ -158,9 +158,6 @@ def polling(root, port):
     step("version 3 is mended", lambda: write(root, "m", 3))
     step("version 3 is changed and fails", lambda: write(root, "m", 3, text=BAD))
     step("version 3 is removed", lambda: remove(root, "m/3"))
-    step("m serves all versions, of which 3 fails", lambda: (write(root, "m", 3, text=BAD),
-                                                             write(root, "m", config=CONFIG + "version_policy { all { } }\n")))
-    step("version 3 is removed again", lambda: remove(root, "m/3"))
     step("m serves all versions", lambda: write(root, "m", config=CONFIG + "version_policy { all { } }\n"))
     step("m's configuration is wrong", lambda: write(root, "m", config="max_delay: 1\n"))
     step("m's configuration is right again", lambda: write(root, "m", config=CONFIG))
@@ -193,6 +190,9 @@ def explicit(root, port):
     step("load x, which is not there", load % "x")
     step("load m with version 2, which fails", load % "m", act=lambda: write(root, "m", 2, text=BAD))
     step("load m with version 2 mended", load % "m", act=lambda: write(root, "m", 2))
+    step("load m with all versions, of which 3 fails", load % "m", act=lambda: (write(root, "m", 3, text=BAD),
+                                                             write(root, "m", config=CONFIG + "version_policy { all { } }\n")))
+    step("load m with all versions, of which 3 is mended", load % "m", act=lambda: write(root, "m", 3))
     config = {"backend": "python", "max_batch_size": 4, "version_policy": {"specific": {"versions": [1]}},
               "input": [{"name": "INPUT0", "data_type": "TYPE_FP32", "dims": [1]}],
               "output": [{"name": "OUTPUT0", "data_type": "TYPE_FP32", "dims": [1]}],

@@ -25,10 +25,10 @@ func Override(name, configJSON string, files map[string][]byte) (m *Model, done 
 	if err != nil {
 		return nil, nil, err
 	}
-	done = func() error { return os.RemoveAll(root) }
+	remove := func() error { return os.RemoveAll(root) }
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, done())
+			err = errors.Join(err, remove())
 		}
 	}()
 	for key, content := range files {
@@ -39,7 +39,7 @@ func Override(name, configJSON string, files map[string][]byte) (m *Model, done 
 	if m, err = (&Repository{dirs: []string{root}}).ModelWith(name, configJSON); err != nil {
 		return nil, nil, err
 	}
-	return m, done, nil
+	return m, remove, nil
 }
 
 // writeOverride writes one file below dir: a version's own file, or one beside the versions (labels,

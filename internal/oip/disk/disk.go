@@ -105,10 +105,15 @@ func (r *Repository) Load(ctx context.Context, name, config string, files map[st
 		}
 		made = append(made, model)
 	}
-	if failures != nil {
-		return made, failures
+	if failures == nil {
+		return made, nil
 	}
-	return made, nil
+	for _, model := range made { // all or none, as in Triton
+		if c, ok := model.(oip.Closer); ok {
+			_ = c.Close() // the failures are what matters
+		}
+	}
+	return nil, failures
 }
 
 // read finds the model: stored, stored with another configuration, or brought whole by the request.
