@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -46,6 +47,9 @@ func check(m *repository.Model) error {
 
 func checkImage(m *repository.Model) error {
 	c := m.Config
+	if f := c.DefaultModelFilename; f != "" && !filepath.IsLocal(f) {
+		return refuse(c, "default_model_filename '%s' must stay within the version's folder", f)
+	}
 	if o := c.Optimization; o.ExecutionAccelerators != nil {
 		return refuse(c, "optimization.execution_accelerators: backend '%s' has none", c.Backend)
 	}
