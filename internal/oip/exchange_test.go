@@ -79,7 +79,7 @@ func TestExchange(t *testing.T) {
 		if err == nil || err.Error() != want || fault.KindOf(err) != fault.Invalid || r.Ready() {
 			t.Errorf("%v", err)
 		}
-		index("a failure", IndexEntry{"m", "1", "READY", ""}, IndexEntry{"m", "2", "READY", ""},
+		index("a failure", IndexEntry{"m", "1", "READY", ""}, IndexEntry{"m", "2", "READY", "Internal: it does not start"},
 			IndexEntry{"m", "3", "UNAVAILABLE", "Internal: nor does it"})
 		serves(two)
 		if err := r.Refresh(t.Context(), "m"); err != nil || !r.Ready() {

@@ -28,7 +28,7 @@ type Loader interface {
 type Identified interface{ Identity() string }
 
 // IndexEntry is a line of the repository index. Version, State and Reason are empty for a model that
-// was never loaded.
+// was never loaded. A version that is READY has a reason where its files changed since and fail.
 type IndexEntry struct {
 	Name    string `json:"name"`
 	Version string `json:"version,omitempty"`
@@ -292,7 +292,11 @@ func (e *entry) ready() bool {
 	if len(e.loading) > 0 && len(e.versions) == 0 {
 		return false
 	}
-	return !slices.ContainsFunc(e.gone, func(g IndexEntry) bool { return g.Reason != unloaded })
+	return !slices.ContainsFunc(e.gone, func(g IndexEntry) bool { return g.Reason != unloaded && !e.serves(g.Version) })
+}
+
+func (e *entry) serves(version string) bool {
+	return slices.ContainsFunc(e.versions, func(s *served) bool { return s.model.Metadata().Version == version })
 }
 
 const unloaded = "unloaded"
@@ -324,21 +328,22 @@ func (e *entry) index(name string, ready bool) (lines []IndexEntry) {
 		return nil
 	}
 	for _, s := range e.versions {
-		lines = append(lines, IndexEntry{Name: name, Version: s.model.Metadata().Version, State: "READY"})
+		line := IndexEntry{Name: name, Version: s.model.Metadata().Version, State: "READY"}
+		if i := slices.IndexFunc(e.gone, func(g IndexEntry) bool { return g.Version == line.Version }); i >= 0 {
+			line.Reason = e.gone[i].Reason // why what lies there now is not what is served
+		}
+		lines = append(lines, line)
 	}
 	if ready {
 		return lines
 	}
-	listed := func(v string) bool {
-		return slices.ContainsFunc(lines, func(l IndexEntry) bool { return l.Version == v })
-	}
 	for _, v := range e.loading {
-		if !listed(v) {
+		if !e.serves(v) {
 			lines = append(lines, IndexEntry{Name: name, Version: v, State: "LOADING"})
 		}
 	}
 	for _, g := range e.gone {
-		if !listed(g.Version) {
+		if !e.serves(g.Version) && !slices.Contains(e.loading, g.Version) {
 			lines = append(lines, g)
 		}
 	}
