@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -55,6 +56,10 @@ type checker struct {
 }
 
 func (c *checker) fail(msg string, path ...any) {
+	if c.doc == nil { // made of flags: there are no lines
+		c.errs = append(c.errs, errors.New(msg))
+		return
+	}
 	c.errs = append(c.errs, fmt.Errorf("%s:%d: %s", c.name, line(c.doc, path...), msg))
 }
 
@@ -156,7 +161,7 @@ func (c *checker) targetNames(names []string, path ...any) {
 func (c *checker) steps() {
 	seen := map[string]bool{}
 	for i, s := range c.study.Steps {
-		if s.ID == "" || seen[s.ID] {
+		if seen[s.ID] || s.ID == "" && c.doc != nil {
 			c.fail(fmt.Sprintf("a step needs an id of its own, not %q", s.ID), "steps", i)
 		}
 		seen[s.ID] = true
@@ -272,4 +277,11 @@ func (s *Study) Target(name string) *Target {
 		}
 	}
 	return nil
+}
+
+// Check says what is wrong with a study that is not from a file.
+func (s *Study) Check() error {
+	c := checker{study: s}
+	c.check()
+	return errors.Join(c.errs...)
 }

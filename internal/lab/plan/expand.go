@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -194,7 +195,7 @@ func (x *expander) add(step, scenario string, t *Target, c Cell) {
 
 // combine makes every combination of a block's lists.
 func (x *expander) combine(step string, b Block) []Cell {
-	s := merge(b.Settings, x.study.Defaults, builtin(b.Scenario)).usedBy(b.Scenario)
+	s := withBuiltin(merge(b.Settings, x.study.Defaults), b.Scenario).usedBy(b.Scenario)
 	k := x.edition.Keep
 	s.Batch = keep(x, step, b.Scenario, "batch", s.Batch, k.Batch)
 	s.Concurrency = keep(x, step, b.Scenario, "concurrency", s.Concurrency, k.Concurrency)
@@ -312,7 +313,7 @@ func Key(c Cell) string {
 // Order is the sequence in which cells are measured: step by step, round by round; within a round the
 // settings are shuffled, and the targets of one setting are measured one after the other in an order of
 // their own, so that what drifts on a machine hits all of them alike. Scenarios that start or stop
-// servers stay in front.
+// servers stay in front, and cells with the same number of instances together.
 func Order(cells []Cell, seed uint64) []Run {
 	var runs []Run
 	for _, step := range groups(cells, func(c Cell) string { return c.Step }) {
@@ -320,7 +321,9 @@ func Order(cells []Cell, seed uint64) []Run {
 		front := slices.DeleteFunc(slices.Clone(step), func(c Cell) bool { return !exclusive(c.Scenario) })
 		rest := slices.DeleteFunc(slices.Clone(step), func(c Cell) bool { return exclusive(c.Scenario) })
 		runs = append(runs, interleave(front, nil)...)
-		runs = append(runs, interleave(rest, rng)...)
+		for _, same := range groups(rest, func(c Cell) string { return strconv.Itoa(c.Params.Instances) }) {
+			runs = append(runs, interleave(same, rng)...)
+		}
 	}
 	return runs
 }

@@ -174,6 +174,35 @@ func TestOrder(t *testing.T) {
 	t.Error("targets of one setting are never measured side by side")
 }
 
+func TestOneStartForEachNumberOfInstances(t *testing.T) {
+	var cells []Cell
+	for _, c := range []int{1, 8, 32} {
+		for _, n := range []int{1, 2, 4} {
+			cells = append(cells, Cell{Key: Key(Cell{Params: record.Params{Instances: n, Concurrency: c}}), Rounds: 3,
+				Params: record.Params{Instances: n, Concurrency: c}})
+		}
+	}
+	changes, last := 0, 0
+	for _, r := range Order(cells, 1) {
+		if r.Cell.Params.Instances != last {
+			changes, last = changes+1, r.Cell.Params.Instances
+		}
+	}
+	if changes != 3 {
+		t.Errorf("%d starts, want 3", changes)
+	}
+}
+
+func TestALoadsOwnBoundStandsAlone(t *testing.T) {
+	s := withBuiltin(Settings{Duration: time.Second}, record.Single)
+	if s.Requests != 0 || s.Duration != time.Second {
+		t.Errorf("%+v", s)
+	}
+	if s := withBuiltin(Settings{Duration: time.Second}, record.Compute); s.Requests == 0 {
+		t.Error("a scenario without a duration needs a number")
+	}
+}
+
 func TestErrorsNameTheLine(t *testing.T) {
 	for _, c := range []struct{ name, old, new, want string }{
 		{"unknown key", "    start: run-b", "    stort: run-b", "stort"},

@@ -93,6 +93,16 @@ func clearUnless[T any](used bool, list *[]T) {
 	}
 }
 
+// withBuiltin fills in the scenario's own settings. Where load is bounded by a time or a number already,
+// the scenario's other bound is not added.
+func withBuiltin(s Settings, scenario string) Settings {
+	own := builtin(scenario)
+	if uses[scenario].wire && (s.Requests > 0 || s.Duration > 0) {
+		own.Requests, own.Duration = 0, 0
+	}
+	return merge(s, own)
+}
+
 // DefaultInput is the inputs' specification where none is given: the size of what CLIP looks at.
 const DefaultInput = "photo:224x224:q85"
 

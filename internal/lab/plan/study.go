@@ -16,7 +16,8 @@ type Study struct {
 	Name    string `yaml:"name"`
 	Title   string `yaml:"title"`
 	About   string `yaml:"about"`
-	// Variables are texts that ${name} stands for in servers and targets.
+	// Variables are texts that ${name} stands for in servers and targets; python is also the interpreter
+	// that the serialization scenario encodes with.
 	Variables map[string]string  `yaml:"variables"`
 	Labels    map[string]string  `yaml:"labels"`
 	Editions  map[string]Edition `yaml:"editions"`
