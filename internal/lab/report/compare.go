@@ -186,8 +186,7 @@ func difference(a, b *result, m metric) (Difference, bool) {
 	}
 	d.Speed = m.advantage(d.B, d.A)
 	if ratios := pairs(a, b, m); len(ratios) >= leastPairs {
-		d.Speed = pairedRatio(ratios)
-		d.Rounds = len(ratios)
+		d.Speed, d.Rounds = pairedRatio(ratios), len(ratios)
 	}
 	d.Verdict = verdictOf(d.Speed)
 	return d, true
@@ -205,7 +204,7 @@ func cellName(a, b *result) string {
 }
 
 // leastPairs of rounds make an interval of their own.
-const leastPairs = 4
+const leastPairs = 5
 
 // pairs gives B's speed by A's for each round that both have in one run, taken in turns.
 func pairs(a, b *result, m metric) (ratios []float64) {

@@ -1,117 +1,76 @@
 package report
 
 import (
-	"math"
 	"slices"
 
 	"github.com/vitrine-project/vitrine/internal/lab/report/figure"
+	"github.com/vitrine-project/vitrine/internal/lab/stats"
 )
 
-// carries tells whether n values can carry the quantile.
-func carries(n int, q float64) bool { return n >= needs(q) }
-
-// needs is the smallest sample that can carry the quantile.
-func needs(q float64) int {
-	switch {
-	case q <= 0.5:
-		return 1
-	case q <= 0.90:
-		return 64
-	case q <= 0.95:
-		return 130
-	case q <= 0.99:
-		return 662
-	default:
-		return 6636
-	}
+func fromEstimate(unit figure.Unit, e stats.Estimate) figure.Figure {
+	return figure.Of(unit, e.Value, e.Low, e.High, e.N)
 }
 
+// carries tells whether n values can carry the quantile; needs is the smallest number that can.
+func carries(n int, q float64) bool { return stats.Carries(n, q) }
+func needs(q float64) int           { return stats.MinimumSample(q) }
+
+// quantile of sorted independent values.
 func quantile(unit figure.Unit, sorted []float64, q float64) figure.Figure {
-	n := len(sorted)
-	if n == 0 {
+	if len(sorted) == 0 {
 		return figure.Figure{}
 	}
-	v := sorted[min(int(q*float64(n)), n-1)]
-	d := 1.96 * math.Sqrt(float64(n)*q*(1-q))
-	lo, hi := int(q*float64(n)-d)-1, int(q*float64(n)+d)+1
-	if lo < 0 || hi >= n {
-		return figure.Point(unit, v, n)
-	}
-	return figure.Of(unit, v, sorted[lo], sorted[hi], n)
+	return fromEstimate(unit, stats.Quantile(sorted, q, stats.Confidence))
 }
 
+// quantileOver rounds, each in the order of time.
+func quantileOver(unit figure.Unit, rounds [][]float64, q float64) figure.Figure {
+	if len(slices.Concat(rounds...)) == 0 {
+		return figure.Figure{}
+	}
+	return fromEstimate(unit, stats.RoundsQuantile(rounds, q, stats.Confidence))
+}
+
+// mean over rounds, each in the order of time.
 func mean(unit figure.Unit, rounds [][]float64) figure.Figure {
-	all := slices.Concat(rounds...)
-	if len(all) == 0 {
+	if len(slices.Concat(rounds...)) == 0 {
 		return figure.Figure{}
 	}
-	m, half := meanHalf(all)
-	return figure.Of(unit, m, m-half, m+half, len(all))
+	return fromEstimate(unit, stats.RoundsMean(rounds, stats.Confidence))
 }
 
-func meanHalf(v []float64) (m, half float64) {
-	for _, x := range v {
-		m += x / float64(len(v))
-	}
-	var ss float64
-	for _, x := range v {
-		ss += (x - m) * (x - m)
-	}
-	if len(v) < 2 {
-		return m, math.NaN()
-	}
-	return m, 1.96 * math.Sqrt(ss/float64(len(v)-1)/float64(len(v)))
-}
-
+// rate of successful answers, from the first due instant over the time that the cell measured.
 func rate(rounds []*cell) figure.Figure {
-	var each []float64
-	n := 0
+	var spans []stats.Span
 	for _, c := range rounds {
-		done := 0
+		var s stats.Span
 		for _, q := range c.requests {
-			if !q.Warmup && q.Error == "" {
-				done++
+			if q.Warmup {
+				continue
+			}
+			if s.From == 0 || q.Due < s.From {
+				s.From = q.Due
+			}
+			s.To = max(s.To, q.Done+1)
+			if q.Error == "" {
+				s.Events = append(s.Events, q.Done)
 			}
 		}
-		if c.end != nil && c.end.Elapsed > 0 && done > 0 {
-			each = append(each, float64(done)/c.end.Elapsed.Seconds())
+		if c.end != nil && c.end.Elapsed > 0 {
+			s.To = s.From + int64(c.end.Elapsed)
 		}
-		n += done
+		if len(s.Events) > 0 {
+			spans = append(spans, s)
+		}
 	}
-	if len(each) == 0 {
-		return figure.Figure{}
-	}
-	m, half := meanHalf(each)
-	return figure.Of(figure.Requests, m, m-half, m+half, n)
+	return fromEstimate(figure.Requests, stats.RoundsRate(spans, stats.Confidence))
 }
 
 func ratioOfSums(unit figure.Unit, num, den []float64) figure.Figure {
-	var a, b float64
-	for i := range num {
-		a, b = a+num[i], b+den[i]
-	}
-	if b == 0 {
-		return figure.Figure{}
-	}
-	r := a / b
-	if len(num) < 3 {
-		return figure.Point(unit, r, int(b))
-	}
-	var ss float64
-	for i := range num {
-		d := num[i] - r*den[i]
-		ss += d * d
-	}
-	n := float64(len(num))
-	half := 2 * math.Sqrt(ss/(n-1)*n) / b
-	return figure.Of(unit, r, r-half, r+half, int(b))
+	return fromEstimate(unit, stats.RatioOfSums(num, den, stats.Confidence))
 }
 
+// pairedRatio is the geometric mean of rounds' ratios.
 func pairedRatio(ratios []float64) figure.Figure {
-	logs := make([]float64, len(ratios))
-	for i, r := range ratios {
-		logs[i] = math.Log(r)
-	}
-	m, half := meanHalf(logs)
-	return figure.Of(figure.Times, math.Exp(m), math.Exp(m-half), math.Exp(m+half), len(ratios))
+	return fromEstimate(figure.Times, stats.GeometricMean(ratios, stats.Confidence))
 }

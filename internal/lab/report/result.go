@@ -18,10 +18,12 @@ type result struct {
 	cells      []*cell
 
 	loaded  bool
-	due     [][]float64 // latency from the due instant, ms, sorted, one slice a round
-	pooled  []float64   // all rounds', sorted
-	sent    []float64   // latency from the sending, ms, sorted
+	due     [][]float64 // latency from the due instant, ms, in the order of time, one slice a round
+	sent    [][]float64 // latency from the sending likewise
+	pooled  []float64   // due of all rounds, sorted
 	failed  int         // requests that failed, in rounds that are quoted
+	known   map[quantileKey]figure.Figure
+	rate    *figure.Figure
 	stage   *stages
 	devices []device
 }
@@ -77,7 +79,7 @@ func (r *result) load() {
 	}
 	r.loaded = true
 	for _, c := range r.rounds() {
-		var due []float64
+		var due, sent []float64
 		for _, q := range c.requests {
 			switch {
 			case q.Warmup:
@@ -85,15 +87,39 @@ func (r *result) load() {
 				r.failed++
 			default:
 				due = append(due, millis(q.Done-q.Due))
-				r.sent = append(r.sent, millis(q.Done-q.Sent))
+				sent = append(sent, millis(q.Done-q.Sent))
 			}
 		}
-		slices.Sort(due)
-		r.due = append(r.due, due)
+		r.due, r.sent = append(r.due, due), append(r.sent, sent)
 		r.pooled = append(r.pooled, due...)
 	}
 	slices.Sort(r.pooled)
-	slices.Sort(r.sent)
+}
+
+// quantileKey tells quantiles apart that were computed: many tables show the same.
+type quantileKey struct {
+	q        float64
+	fromSent bool
+}
+
+func (r *result) latencyQuantile(key quantileKey) figure.Figure {
+	r.load()
+	if !carries(len(r.pooled), key.q) {
+		return figure.Figure{}
+	}
+	f, ok := r.known[key]
+	if !ok {
+		rounds := r.due
+		if key.fromSent {
+			rounds = r.sent
+		}
+		f = quantileOver(figure.Millis, rounds, key.q)
+		if r.known == nil {
+			r.known = map[quantileKey]figure.Figure{}
+		}
+		r.known[key] = f
+	}
+	return f
 }
 
 func millis(ns int64) float64 { return float64(ns) / float64(time.Millisecond) }
@@ -109,20 +135,12 @@ func (r *result) quantile(q float64) figure.Figure {
 	if f := r.measured(quantileNames[q]...); f.Known() {
 		return f
 	}
-	r.load()
-	if !carries(len(r.pooled), q) {
-		return figure.Figure{}
-	}
-	return quantile(figure.Millis, r.pooled, q)
+	return r.latencyQuantile(quantileKey{q, false})
 }
 
 // quantileSent is the same from the instant of sending: what a closed-loop tool would show.
 func (r *result) quantileSent(q float64) figure.Figure {
-	r.load()
-	if !carries(len(r.sent), q) {
-		return figure.Figure{}
-	}
-	return quantile(figure.Millis, r.sent, q)
+	return r.latencyQuantile(quantileKey{q, true})
 }
 
 func (r *result) p50() figure.Figure { return r.quantile(0.50) }
@@ -159,7 +177,11 @@ func (r *result) answered() figure.Figure {
 	if f := r.measured("throughput"); f.Known() {
 		return f.Scale(1/float64(r.images()), figure.Requests)
 	}
-	return rate(r.rounds())
+	if r.rate == nil {
+		f := rate(r.rounds())
+		r.rate = &f
+	}
+	return *r.rate
 }
 
 // throughput is answered images a second.

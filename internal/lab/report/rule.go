@@ -284,7 +284,7 @@ func (r *result) spread() figure.Figure {
 	r.load()
 	var low, high figure.Figure
 	for _, round := range r.due {
-		m := quantile(figure.Millis, round, 0.5)
+		m := quantileOver(figure.Millis, [][]float64{round}, 0.5)
 		if !m.Known() {
 			continue
 		}

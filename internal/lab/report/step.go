@@ -253,7 +253,7 @@ func winner(subjects []string, m metric, values []page.Value) page.Value {
 		return page.Words("none clear")
 	}
 	v := page.Number(f)
-	v.Text = subjects[best] + ", " + v.Text
+	v.Text = subjects[best] + " by " + v.Text
 	return v
 }
 
@@ -276,7 +276,7 @@ func (g *group) toBeat(m metric, conditions ...func(*result) bool) page.Value {
 		return page.Words("—")
 	}
 	v := page.Number(m.of(best))
-	v.Text += " (" + best.subject.Name + ", " + best.card + ")"
+	v.From = best.subject.Name + ", " + best.card
 	return v
 }
 

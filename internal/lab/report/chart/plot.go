@@ -39,6 +39,9 @@ func newScale(axis Axis, values []float64, from, to float64) scale {
 		return s
 	}
 	lo = min(lo, 0)
+	if hi <= lo {
+		hi = lo + 1
+	}
 	step := niceStep((hi - lo) / 5)
 	s.lo, s.hi = math.Floor(lo/step)*step, math.Ceil(hi/step*1.0001)*step
 	if s.ticks == nil {

@@ -106,6 +106,9 @@ func (v Value) markdown() string {
 	if v.Range != "" {
 		s += " (" + v.Range + ")"
 	}
+	if v.From != "" {
+		s += ", " + inline(v.From)
+	}
 	return s
 }
 

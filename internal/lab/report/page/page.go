@@ -61,6 +61,7 @@ type Value struct {
 	Text   string         `json:"text"`             // what is shown
 	Range  string         `json:"-"`                // the interval as it is shown
 	Figure *figure.Figure `json:"figure,omitempty"` // in its own unit, not rounded
+	From   string         `json:"from,omitempty"`   // whose it is, where the column does not say
 	Status string         `json:"status,omitempty"` // failed, timeout, invalid: there is no figure to quote; maximum: it stands for a quantile
 	Best   bool           `json:"best,omitempty"`   // clearly the best of its group
 	Star   bool           `json:"star,omitempty"`   // the peak of a curve
