@@ -1,9 +1,11 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
@@ -109,17 +111,17 @@ func (s *synth) closed(c *cell, v server, n, clients, images int, slow float64) 
 		c.requests = append(c.requests, q)
 		s.now = max(s.now, done)
 	}
-	s.scrapes(c, v, n, slow, images)
+	slices.SortStableFunc(c.requests, func(a, b record.Request) int { return cmp.Compare(a.Sent, b.Sent) })
+	s.scrapes(c, v, n, slow)
 }
 
 // scrapes adds eight samples over the cell's time.
-func (s *synth) scrapes(c *cell, v server, n int, slow float64, images int) {
+func (s *synth) scrapes(c *cell, v server, n int, slow float64) {
 	end := s.now
 	for k := 1; k <= 8; k++ {
 		s.now = c.At + (end-c.At)*int64(k)/8
 		s.scrape(c, v, float64(n*k)/8, slow)
 	}
-	_ = images
 	s.now = end
 }
 
