@@ -3,6 +3,8 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"net"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +26,7 @@ type run struct {
 	cells    []*cell
 	notes    []record.Note
 	files    []File
+	steps    map[string]string // titles, once read
 }
 
 // cell is one cell with all that was seen during it.
@@ -67,6 +70,9 @@ func (b *book) add(index map[string]*result, r *run, c *cell) {
 		sub = record.Subject{Name: c.Subject}
 	}
 	card := cardOf(sub, r.manifest.Client)
+	if c.Scenario == record.Serialization {
+		card = r.cardOfStep(c.Step, card)
+	}
 	key := strings.Join([]string{card, c.Step, c.Subject, c.Scenario, settings(c.Params)}, "\x00")
 	res := index[key]
 	if res == nil {
@@ -75,6 +81,17 @@ func (b *book) add(index map[string]*result, r *run, c *cell) {
 		b.results = append(b.results, res)
 	}
 	res.cells = append(res.cells, c)
+}
+
+// cardOfStep is the card of the step's first other cell: encoding belongs to the step, on whatever
+// processor it ran.
+func (r *run) cardOfStep(step, otherwise string) string {
+	for _, c := range r.cells {
+		if c.Step == step && c.Scenario != record.Serialization {
+			return cardOf(r.subjects[c.Subject], r.manifest.Client)
+		}
+	}
+	return otherwise
 }
 
 // settings tells cells apart. How long and how often was measured does not change what was measured.
@@ -114,28 +131,45 @@ func (b *book) stepRank(step string) int {
 }
 
 // cardOf names what computes: "A100 SXM4", "4× RTX 4080", or the processor where there is no card. The
-// labels gpu, gpus and machine go before what the server says.
+// labels gpu, gpus and machine go before what the server says of its host; a server of this machine that
+// says nothing has the client's.
 func cardOf(s record.Subject, client record.Host) string {
-	name, count := s.Labels["gpu"], 1
-	if n, err := strconv.Atoi(s.Labels["gpus"]); err == nil {
-		count = n
-	}
+	name := s.Labels["gpu"]
 	host := s.Server.Host
-	if name == "" && host != nil && len(host.GPUs) > 0 {
-		name, count = host.GPUs[0].Name, len(host.GPUs)
+	if host == nil || local(s.URL) {
+		host = &client
 	}
+	if name == "" && len(host.GPUs) > 0 && !onProcessor(s) {
+		name = host.GPUs[0].Name
+	}
+	count, err := strconv.Atoi(s.Labels["gpus"])
 	switch {
-	case name != "" && count > 1 && !strings.Contains(name, "×"):
+	case name != "" && err == nil && count > 1 && !strings.Contains(name, "×"):
 		return fmt.Sprintf("%d× %s", count, name)
 	case name != "":
 		return name
 	case s.Labels["machine"] != "":
 		return s.Labels["machine"]
-	case host != nil && host.CPU != "":
-		return processor(*host)
 	default:
-		return processor(client)
+		return processor(*host)
 	}
+}
+
+// local tells whether a URL is of the client's own machine; an engine in process has none.
+func local(address string) bool {
+	u, err := url.Parse(address)
+	if address == "" || err != nil {
+		return address == ""
+	}
+	host := cmp.Or(u.Hostname(), u.Scheme) // "127.0.0.1:8001" has no scheme
+	ip := net.ParseIP(strings.Split(host, ":")[0])
+	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback() || u.Hostname() == "::1"
+}
+
+// onProcessor tells that a subject computes without a card, by its backend or engine.
+func onProcessor(s record.Subject) bool {
+	name := strings.ToLower(s.Labels["backend"] + " " + s.Server.Engine)
+	return strings.Contains(name, "cpu") || strings.Contains(name, "null")
 }
 
 func processor(h record.Host) string {
@@ -178,7 +212,7 @@ func batch(n int) func(*result) bool {
 	return func(r *result) bool { return r.images() == n }
 }
 
-// plain are results under the conditions that a step's tables compare: no link between, connections kept.
+// first of the results that keep the conditions; nil if there is none.
 func (g *group) first(conditions ...func(*result) bool) *result {
 	found := pick(g.results, conditions...)
 	if len(found) == 0 {

@@ -101,13 +101,17 @@ func bestThroughput(b *book) *page.Part {
 	return table("best-throughput", "Throughput comparison (best result of each step and card)", t)
 }
 
-// ranked is the compute of one card's backends, fastest first, one result a backend.
-func ranked(results []*result) (best []*result) {
-	for _, r := range results {
-		if !slices.ContainsFunc(best, func(o *result) bool { return o.backend() == r.backend() }) {
-			best = append(best, r)
-		}
+// oncePerBackend keeps the first result of each backend.
+func oncePerBackend(results []*result) (first []*result) {
+	for _, own := range split(results, (*result).backend) {
+		first = append(first, own[0])
 	}
+	return first
+}
+
+// ranked is the compute of one card's backends, fastest first, one result a backend.
+func ranked(results []*result) []*result {
+	best := oncePerBackend(results)
 	slices.SortStableFunc(best, func(x, y *result) int { return cmp.Compare(x.server().compute.Value, y.server().compute.Value) })
 	return best
 }
@@ -141,7 +145,8 @@ func winnerPerCard(b *book) *page.Part {
 func backends(b *book) *page.Part {
 	t := &page.Table{Columns: columns("Backend", "<GPU", "Compute", "vs Baseline")}
 	for _, card := range byCard(b) {
-		if len(ranked(card)) < 2 {
+		card = oncePerBackend(card)
+		if len(card) < 2 {
 			continue
 		}
 		base := card[0]
@@ -184,6 +189,9 @@ func memoryByCard(b *book) *page.Part {
 func hardware(b *book) page.Section {
 	s := page.Section{ID: "hardware", Title: "Hardware Tested"}
 	t := &page.Table{Columns: columns("GPU", "<Type", "VRAM", "<Provider", "<Price", "<Steps")}
+	if !slices.ContainsFunc(b.results, hasCard) {
+		t.Columns[0].Title = "Processor"
+	}
 	for _, card := range split(b.results, func(r *result) string { return r.card }) {
 		find := func(name string) string {
 			for _, r := range card {

@@ -59,7 +59,7 @@ func (g *group) counts(t *page.Table) {
 // distribution charts the share of requests that were answered within a time.
 func (g *group) distribution() *chart.Chart {
 	c := &chart.Chart{
-		ID: slug("latency", g.step, g.card), Kind: chart.Lines, Title: "Single-image latency, " + g.card,
+		ID: slug("latency", g.step, g.card), Kind: chart.Lines, Title: "Single-image latency, " + g.place(),
 		X: chart.Axis{Title: "latency, ms", Log: true}, Y: chart.Axis{Title: "% of requests answered within", Ticks: []float64{0, 25, 50, 75, 100}},
 	}
 	for _, r := range pick(g.results, scenario(record.Single), ordinary) {
@@ -123,7 +123,7 @@ func batchThroughput(g *group) []page.Part {
 func (g *group) batchChart() *chart.Chart {
 	in := pick(g.results, scenario(record.Batch), ordinary, (*result).ok)
 	c := &chart.Chart{
-		ID: slug("batch", g.step, g.card), Kind: chart.Lines, Title: "Throughput by batch size, " + g.card,
+		ID: slug("batch", g.step, g.card), Kind: chart.Lines, Title: "Throughput by batch size, " + g.place(),
 		X: chart.Axis{Title: "images in one request", Log: true, Ticks: floats(distinct(in, (*result).images))}, Y: chart.Axis{Title: "img/s"},
 	}
 	for _, s := range g.having(scenario(record.Batch), ordinary, (*result).ok) {
@@ -194,7 +194,7 @@ func breakdowns(g *group) (parts []page.Part) {
 func (g *group) breakdownChart(results []*result) *chart.Chart {
 	names := []string{"Compute", "Queue", "Input", "Network", "Other server time"}
 	c := &chart.Chart{
-		ID: slug("breakdown", g.step, g.card), Kind: chart.Stack, Title: "Where a single image's time goes, " + g.card,
+		ID: slug("breakdown", g.step, g.card), Kind: chart.Stack, Title: "Where a single image's time goes, " + g.place(),
 		X: chart.Axis{Title: "mean, ms"}, Parts: names,
 	}
 	for _, r := range results {

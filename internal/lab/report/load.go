@@ -110,7 +110,7 @@ func failures(r *result) page.Value {
 
 func (g *group) concurrencyChart() *chart.Chart {
 	c := &chart.Chart{
-		ID: slug("concurrency", g.step, g.card), Kind: chart.Lines, Title: "Throughput against concurrency, " + g.card,
+		ID: slug("concurrency", g.step, g.card), Kind: chart.Lines, Title: "Throughput against concurrency, " + g.place(),
 		X: chart.Axis{Title: "concurrent clients", Log: true}, Y: chart.Axis{Title: "img/s"},
 	}
 	var all []*result

@@ -18,18 +18,9 @@ func method(b *book) page.Section {
 		"Latency counts from the instant at which a request was due to the last byte of its answer; in a closed loop that is the instant of sending. Warm-up requests are kept apart. Intervals are of 95 %: order statistics for quantiles, means and rates by rounds or by batches of time, ratios from their parts. A figure is bold where the interval of its ratio to each other figure excludes 1. A cell that failed or timed out is a result with its reason; INVALID marks a cell whose harness was the bottleneck or whose counts disagree.",
 	}}
 	s.Parts = append(s.Parts, page.Part{ID: "settings", Title: "Settings", Table: settingsTable(b)})
-	for _, build := range []func(*book) *page.Part{subjectsTable, harnessTable, refusedTable, checksTable} {
+	for _, build := range []func(*book) *page.Part{subjectsTable, harnessTable, refusedTable, checksTable, notesTable} {
 		if p := build(b); p != nil {
 			s.Parts = append(s.Parts, *p)
-		}
-	}
-	for _, r := range b.runs {
-		for _, n := range r.notes {
-			text := n.Text
-			if n.Step != "" {
-				text = "Step " + n.Step + ": " + text
-			}
-			s.Text = append(s.Text, text)
 		}
 	}
 	return s
@@ -197,6 +188,17 @@ func checksTable(b *book) *page.Part {
 		p.Table = t
 	}
 	return p
+}
+
+// notesTable has what runs remarked: cells that were left out and why, where figures were imported from.
+func notesTable(b *book) *page.Part {
+	t := &page.Table{Columns: columns("Step", "<Remark")}
+	for _, r := range b.runs {
+		for _, n := range r.notes {
+			t.Rows = append(t.Rows, []page.Value{page.Words(cmp.Or(n.Step, "—")), page.Words(n.Text)})
+		}
+	}
+	return table("notes", "Remarks of the runs", t)
 }
 
 // rawData lists the files behind the report.

@@ -82,6 +82,13 @@ func operatorPart(r *result) page.Part {
 		})
 	}
 	t.Note(fmt.Sprintf("%s on %s. Operators add up to %s; times on “host” are those of the host, which on a GPU are not the card's.", r.subject.Name, r.card, whole.Text()))
+	if runs := r.measured("model_run"); runs.Known() {
+		text := fmt.Sprintf("A run of the model took %s (median of %d)", runs.String(), runs.N)
+		if outside := r.measured("outside_operators"); outside.Known() {
+			text += "; all runs less all operators are " + outside.Text()
+		}
+		t.Note(text + ".")
+	}
 	return page.Part{ID: slug("operators", r.subject.Name, r.card, r.step), Title: "Operator breakdown, " + r.subject.Name, Table: t}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/vitrine-project/vitrine/internal/lab/record"
 	"github.com/vitrine-project/vitrine/internal/lab/report/chart"
@@ -85,25 +86,36 @@ func slowest(times []page.Value, formats []string, m metric) page.Value {
 	return v
 }
 
-// before is an earlier step's subject with the same backend and card as one of this step, in another
-// format; nil if there is none.
-func (g *group) before() *change {
-	for _, r := range pick(g.results, scenario(record.Single, record.Batch, record.Concurrency)) {
-		for _, old := range g.book.groups {
-			if old == g {
-				break // steps are in order: what follows is later
-			}
-			if old.card != g.card || old.step == g.step {
-				continue
-			}
-			for _, o := range old.results {
-				if sameBackend(o, r) && o.subject.Format != r.subject.Format {
-					return &change{old, g, o.subject.Name, r.subject.Name, o.subject.Format, r.subject.Format}
-				}
-			}
+// changes are this step's subjects whose backend was measured on this card in an earlier step in another
+// format, and not in this one.
+func (g *group) changes() (all []*change) {
+	earlier := g.earlier()
+	for _, own := range split(pick(g.results, scenario(record.Single, record.Batch, record.Concurrency)), func(r *result) string { return r.subject.Name }) {
+		r := own[0]
+		was := pick(earlier, func(o *result) bool { return sameBackend(o, r) })
+		if len(was) == 0 || slices.ContainsFunc(was, func(o *result) bool { return o.subject.Format == r.subject.Format }) {
+			continue
+		}
+		o := was[0]
+		if i := slices.IndexFunc(was, func(o *result) bool { return strings.HasSuffix(o.subject.Format, "json") }); i >= 0 {
+			o = was[i] // the reference's change: from JSON
+		}
+		all = append(all, &change{g.book.groupOf(o.step, o.card), g, o.subject.Name, r.subject.Name, o.subject.Format, r.subject.Format})
+	}
+	return all
+}
+
+// earlier results on the same card; groups are in the order of steps.
+func (g *group) earlier() (all []*result) {
+	for _, old := range g.book.groups {
+		if old == g {
+			break
+		}
+		if old.card == g.card && old.step != g.step {
+			all = append(all, pick(old.results, scenario(record.Single, record.Batch, record.Concurrency))...)
 		}
 	}
-	return nil
+	return all
 }
 
 func sameBackend(a, b *result) bool {
@@ -118,25 +130,34 @@ type change struct {
 }
 
 // protocolChange sets the later step beside the earlier one, with the others of this card for scale.
-func protocolChange(g *group) []page.Part {
-	c := g.before()
-	if c == nil {
-		return nil
+func protocolChange(g *group) (parts []page.Part) {
+	for _, c := range g.changes() {
+		t := c.table()
+		if len(t.Rows) == 0 {
+			continue
+		}
+		parts = append(parts, page.Part{ID: slug("protocol", c.nowName), Table: t})
 	}
+	return parts
+}
+
+func (c *change) table() *page.Table {
 	t := &page.Table{Columns: columns("Metric")}
 	others := c.others()
 	for _, o := range others {
 		t.Columns = append(t.Columns, page.Column{Title: o.subject.Name})
 	}
-	t.Columns = append(t.Columns, columns("", c.nowName+" ("+formatName(c.nowForm)+")", "Before ("+formatName(c.oldFormat)+")", "Improvement")[1:]...)
-	add := func(name string, m metric, find func(g *group, s string) *result) {
+	for _, title := range []string{withFormat(c.nowName, c.nowForm), "Before (" + formatName(c.oldFormat) + ")", "Improvement"} {
+		t.Columns = append(t.Columns, page.Column{Title: title})
+	}
+	c.rows(func(name string, m metric, find func(g *group, s string) *result) {
 		was, is := find(c.old, c.oldName), find(c.now, c.nowName)
 		if was == nil || is == nil {
 			return
 		}
 		row := []page.Value{page.Words(name)}
 		for _, o := range others {
-			row = append(row, m.value(t, cmp.Or(find(g, o.subject.Name), find(c.old, o.subject.Name))))
+			row = append(row, m.value(t, cmp.Or(find(c.now, o.subject.Name), find(c.old, o.subject.Name))))
 		}
 		now, then := m.value(t, is), m.value(t, was)
 		row = append(row, now, then, page.Words("—"))
@@ -144,9 +165,16 @@ func protocolChange(g *group) []page.Part {
 			row[len(row)-1] = page.Number(m.advantage(*now.Figure, *then.Figure))
 		}
 		t.Rows = append(t.Rows, row)
+	}, distinct(pick(c.old.results, scenario(record.Batch)), (*result).images))
+	return t
+}
+
+// withFormat names a subject with its format where its name does not.
+func withFormat(name, format string) string {
+	if strings.Contains(name, "(") {
+		return name
 	}
-	c.rows(add, distinct(pick(c.old.results, scenario(record.Batch)), (*result).images))
-	return one("protocol", t)
+	return name + " (" + formatName(format) + ")"
 }
 
 // rows are the reference's: single p50, each batch, the best of concurrency.
@@ -165,14 +193,16 @@ func (c *change) rows(add func(string, metric, func(*group, string) *result), ba
 	})
 }
 
-// others are the earlier step's subjects of another backend: what the change is measured against.
+// others are the earlier step's subjects that this step did not change: what the change is measured
+// against.
 func (c *change) others() (all []*result) {
-	for _, r := range c.old.results {
-		if r.subject.Name == c.oldName || slices.ContainsFunc(all, func(o *result) bool { return o.subject.Name == r.subject.Name }) {
-			continue
-		}
-		if r.scenario == record.Single || r.scenario == record.Batch {
-			all = append(all, r)
+	changed := map[string]bool{c.oldName: true}
+	for _, o := range c.now.changes() {
+		changed[o.oldName] = true
+	}
+	for _, own := range split(pick(c.old.results, scenario(record.Single, record.Batch)), func(r *result) string { return r.subject.Name }) {
+		if !changed[own[0].subject.Name] {
+			all = append(all, own[0])
 		}
 	}
 	return all

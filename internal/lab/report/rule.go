@@ -121,23 +121,24 @@ func serializationDominates(g *group) (out []conclusion) {
 }
 
 // protocolChanged: the interval of single p50 before by after excludes 1.
-func protocolChanged(g *group) []conclusion {
-	c := g.before()
-	if c == nil {
-		return nil
+func protocolChanged(g *group) (out []conclusion) {
+	for _, c := range g.changes() {
+		was, is := c.old.first(scenario(record.Single), ordinary, subject(c.oldName)), g.first(scenario(record.Single), ordinary, subject(c.nowName))
+		if was == nil || is == nil || !was.ok() || !is.ok() {
+			continue
+		}
+		ratio := figure.Ratio(was.p50(), is.p50(), figure.Times)
+		verb, speed := "fell", ratio.Text()+" faster"
+		switch {
+		case ratio.Below(1):
+			verb, speed = "rose", ratio.Inverse(1, figure.Times).Text()+" slower"
+		case !ratio.Above(1):
+			continue
+		}
+		out = append(out, say(figures(ratio, was.p50(), is.p50()), "From %s to %s the single-image p50 of %s %s from %s to %s: %s.",
+			formatName(c.oldFormat), formatName(c.nowForm), is.backend(), verb, was.p50().Text(), is.p50().Text(), speed))
 	}
-	was, is := c.old.first(scenario(record.Single), ordinary, subject(c.oldName)), g.first(scenario(record.Single), ordinary, subject(c.nowName))
-	if was == nil || is == nil || !was.ok() || !is.ok() {
-		return nil
-	}
-	ratio := figure.Ratio(was.p50(), is.p50(), figure.Times)
-	switch {
-	case ratio.Above(1):
-		return []conclusion{say(figures(ratio, was.p50(), is.p50()), "From %s to %s the single-image p50 fell from %s to %s: %s faster.", formatName(c.oldFormat), formatName(c.nowForm), was.p50().Text(), is.p50().Text(), ratio.Text())}
-	case ratio.Below(1):
-		return []conclusion{say(figures(ratio, was.p50(), is.p50()), "From %s to %s the single-image p50 rose from %s to %s.", formatName(c.oldFormat), formatName(c.nowForm), was.p50().Text(), is.p50().Text())}
-	}
-	return nil
+	return out
 }
 
 // clear gives the best of the results by a metric if it is apart from each other, and the next.

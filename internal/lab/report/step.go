@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"go.yaml.in/yaml/v4"
+
 	"github.com/vitrine-project/vitrine/internal/lab/record"
 	"github.com/vitrine-project/vitrine/internal/lab/report/figure"
 	"github.com/vitrine-project/vitrine/internal/lab/report/page"
@@ -33,9 +35,11 @@ func (g *group) section(used map[string]bool) page.Section {
 func (g *group) title() string {
 	what := "Measurements"
 	switch n := len(g.subjects); {
+	case g.named() != "":
+		what = g.named()
 	case len(pick(g.results, func(r *result) bool { return r.params.Instances > 1 })) > 0 || strings.Contains(g.card, "×"):
 		what = "Scaling"
-	case len(pick(g.results, scenario(record.Serialization))) > 0 && g.before() != nil:
+	case len(pick(g.results, scenario(record.Serialization))) > 0 && len(g.changes()) > 0:
 		what = "After the change of protocol"
 	case n == 2:
 		what = g.subjects[0] + " vs " + g.subjects[1]
@@ -50,6 +54,32 @@ func (g *group) title() string {
 	return what + " (" + g.card + ")"
 }
 
+// named is the step's title in the plan of the run.
+func (g *group) named() string {
+	for _, r := range g.results {
+		if title := r.run.titles()[g.step]; title != "" {
+			return title
+		}
+	}
+	return ""
+}
+
+// titles of the steps in the study's plan. A plan that cannot be read has none: it is a courtesy.
+func (r *run) titles() map[string]string {
+	if r.steps == nil {
+		var plan struct {
+			Steps []struct{ ID, Title string }
+		}
+		r.steps = map[string]string{}
+		if err := yaml.Unmarshal([]byte(r.manifest.Plan), &plan); err == nil {
+			for _, s := range plan.Steps {
+				r.steps[s.ID] = s.Title
+			}
+		}
+	}
+	return r.steps
+}
+
 func (g *group) context() []string {
 	name := "GPU"
 	if !slices.ContainsFunc(g.results, func(r *result) bool { return hasCard(r) }) {
@@ -60,6 +90,14 @@ func (g *group) context() []string {
 		out = append(out, "Interconnect: "+label)
 	}
 	return append(out, "Date: "+g.date())
+}
+
+// place names the card and the step, for a chart that stands alone.
+func (g *group) place() string {
+	if g.step == "" {
+		return g.card
+	}
+	return g.card + " (step " + g.step + ")"
 }
 
 func hasCard(r *result) bool {

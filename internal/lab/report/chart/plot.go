@@ -88,7 +88,7 @@ func (c *Chart) plot() (string, float64) {
 		names[i] = s.Name
 	}
 	key, used := legend(names, c.key, 32)
-	top := 32 + used + 20
+	top := 32 + used + 28
 	xs, ys := c.values()
 	x := newScale(c.X, xs, left, width-right)
 	y := newScale(c.Y, ys, top+plotHeight, top)
@@ -137,7 +137,7 @@ func (c *Chart) axes(b *strings.Builder, x, y scale, top float64) {
 	}
 	fmt.Fprintf(b, `<path class="grid" d="M%g %.1fH%g"/>`, left, bottom, width-right)
 	fmt.Fprintf(b, `<text class="tick" x="%g" y="%.1f" text-anchor="end">%s</text>`, width-right, bottom+37, html.EscapeString(c.X.Title))
-	fmt.Fprintf(b, `<text class="tick" x="12" y="%.1f">%s</text>`, top-9, html.EscapeString(c.Y.Title))
+	fmt.Fprintf(b, `<text class="tick" x="12" y="%.1f">%s</text>`, top-16, html.EscapeString(c.Y.Title))
 }
 
 func (c *Chart) series(b *strings.Builder, i int, s Series, x, y scale) {
