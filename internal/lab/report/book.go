@@ -172,9 +172,12 @@ func onProcessor(s record.Subject) bool {
 	return strings.Contains(name, "cpu") || strings.Contains(name, "null")
 }
 
+// unknownProcessor is the card of imported figures that name none.
+const unknownProcessor = "unknown processor"
+
 func processor(h record.Host) string {
 	if h.CPU == "" {
-		return "unknown processor"
+		return unknownProcessor
 	}
 	name := strings.NewReplacer("(R)", "", "(TM)", "", " Processor", "", " CPU", "").Replace(h.CPU)
 	if h.Cores > 0 {

@@ -28,7 +28,9 @@ func build(title string, runs, reference []*run) *page.Document {
 	d.Sections = append(d.Sections, hardware(b))
 	for _, g := range b.groups {
 		g.reference = record
-		d.Sections = append(d.Sections, g.section(used))
+		if s := g.section(used); len(s.Parts) > 0 {
+			d.Sections = append(d.Sections, s)
+		}
 	}
 	cross, some := crossStep(b)
 	if some {
@@ -46,6 +48,9 @@ func build(title string, runs, reference []*run) *page.Document {
 }
 
 func titleOf(runs []*run) string {
+	if len(runs) > 1 && runs[0].manifest.Study != "" && runs[0].manifest.Title != runs[1].manifest.Title {
+		return "Benchmark report: " + runs[0].manifest.Study
+	}
 	for _, r := range runs {
 		if name := cmp.Or(r.manifest.Title, r.manifest.Study); name != "" {
 			return name

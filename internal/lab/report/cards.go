@@ -148,7 +148,7 @@ func scaling(g *group) []page.Part {
 	var used []*result
 	for _, s := range rows {
 		used = append(used, s.best)
-		row := []page.Value{page.Words(s.name), images.value(t, s.best), page.Number(s.factor), page.Words("—"), page.Number(s.price), page.Number(s.cost)}
+		row := []page.Value{page.Words(s.name), images.value(t, s.best), page.Number(s.factor), page.Words("—"), price(s.price), page.Number(s.cost)}
 		switch {
 		case s.base == s.best:
 			row[3] = page.Words("baseline")
@@ -160,6 +160,15 @@ func scaling(g *group) []page.Part {
 	mixed(t, used)
 	t.Note("Each row is the configuration's best throughput: " + bestAt(rows) + ".")
 	return one("scaling", t)
+}
+
+// price with its cents.
+func price(f figure.Figure) page.Value {
+	v := page.Number(f)
+	if f.Known() {
+		v.Text = fmt.Sprintf("$%.2f", f.Value)
+	}
+	return v
 }
 
 func bestAt(rows []scaled) (text string) {

@@ -91,7 +91,7 @@ func table(id, title string, t *page.Table) *page.Part {
 func bestThroughput(b *book) *page.Part {
 	t := &page.Table{Columns: columns("Step", "<Config", "Best Throughput", "<Notes")}
 	var used []*result
-	for _, step := range split(pick(b.results, scenario(record.Single, record.Batch, record.Concurrency), (*result).ok), func(r *result) string { return r.step + "\x00" + r.card }) {
+	for _, step := range split(pick(b.results, scenario(record.Single, record.Batch, record.Concurrency), (*result).ok, func(r *result) bool { return r.throughput().Known() }), func(r *result) string { return r.step + "\x00" + r.card }) {
 		r := peak(step)
 		used = append(used, r)
 		t.Rows = append(t.Rows, []page.Value{page.Words(cmp.Or(r.step, "—")), page.Words(r.subject.Name + ", " + r.card), images.value(t, r), page.Words(describe(r))})
@@ -193,6 +193,9 @@ func hardware(b *book) page.Section {
 		t.Columns[0].Title = "Processor"
 	}
 	for _, card := range split(b.results, func(r *result) string { return r.card }) {
+		if card[0].card == unknownProcessor && len(b.groups) > 1 {
+			continue
+		}
 		find := func(name string) string {
 			for _, r := range card {
 				if v := r.subject.Labels[name]; v != "" {

@@ -20,7 +20,7 @@ type curve struct {
 }
 
 func (g *group) curves() (all []curve) {
-	in := pick(g.results, scenario(record.Concurrency, record.Soak))
+	in := pick(g.results, scenario(record.Concurrency, record.Soak), func(r *result) bool { return r.params.Concurrency > 0 })
 	for _, s := range g.subjects {
 		mine := pick(in, subject(s))
 		for _, c := range split(mine, func(r *result) string { return variant(r.params) }) {
@@ -90,7 +90,7 @@ func concurrency(g *group) (parts []page.Part) {
 		}
 		parts = append(parts, page.Part{ID: slug("concurrency", c.name), Text: []string{c.name + ":"}, Table: t})
 	}
-	if c := g.concurrencyChart(); c != nil {
+	if c := g.concurrencyChart(); c != nil && len(parts) > 0 {
 		parts[len(parts)-1].Charts = append(parts[len(parts)-1].Charts, c)
 	}
 	return parts

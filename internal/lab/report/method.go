@@ -205,16 +205,14 @@ func notesTable(b *book) *page.Part {
 func rawData(b *book) page.Section {
 	s := page.Section{ID: "raw-data", Title: "Raw Data Files"}
 	t := &page.Table{Columns: columns("File", "<Contents", "Size", "<SHA-256", "<Ended", "<Command")}
-	for _, r := range b.runs {
-		for _, f := range r.files {
-			t.Rows = append(t.Rows, []page.Value{
-				page.Words("`" + f.Name + "`"), page.Words(contents(r)), page.Number(figure.Point(figure.Bytes, float64(f.Bytes), 0)), page.Words(code(f.SHA256)),
-				page.Words(f.Ended), page.Words("`" + strings.Join(r.manifest.Command, " ") + "`"),
-			})
+	for _, f := range filesOf(b.runs) {
+		size := page.Words("—")
+		if f.Bytes > 0 {
+			size = page.Number(figure.Point(figure.Bytes, float64(f.Bytes), 0))
 		}
-		if len(r.files) == 0 {
-			t.Rows = append(t.Rows, []page.Value{page.Words("run " + r.manifest.Run), page.Words(contents(r)), page.Words("—"), page.Words("—"), page.Words("—"), page.Words("`" + strings.Join(r.manifest.Command, " ") + "`")})
-		}
+		t.Rows = append(t.Rows, []page.Value{
+			page.Words(code(f.Name)), page.Words(strings.Join(f.contents, "; ")), size, page.Words(code(f.SHA256)), page.Words(cmp.Or(f.Ended, "—")), page.Words(strings.Join(f.commands, " ")),
+		})
 	}
 	s.Parts = one("raw-data", t)
 	return s
@@ -227,8 +225,39 @@ func code(text string) string {
 	return "`" + text + "`"
 }
 
+// rawFile is a file with what its runs say of themselves.
+type rawFile struct {
+	File
+	contents, commands []string
+}
+
+// filesOf lists each file once; a run that came from no file stands by its name.
+func filesOf(runs []*run) (files []*rawFile) {
+	at := map[string]*rawFile{}
+	for _, r := range runs {
+		own := r.files
+		if len(own) == 0 {
+			own = []File{{Name: "run " + r.manifest.Run}}
+		}
+		for _, f := range own {
+			if at[f.Name] == nil {
+				at[f.Name] = &rawFile{File: f}
+				files = append(files, at[f.Name])
+			}
+			at[f.Name].contents = append(at[f.Name].contents, contents(r))
+			if c := code(strings.Join(r.manifest.Command, " ")); !slices.Contains(at[f.Name].commands, c) {
+				at[f.Name].commands = append(at[f.Name].commands, c)
+			}
+		}
+	}
+	return files
+}
+
 func contents(r *run) string {
 	m := r.manifest
-	text := cmp.Or(m.Title, m.Study, "run "+m.Run)
-	return fmt.Sprintf("%s; %s; %s %s", text, plural(len(r.cells), "cell"), m.Tool.Name, m.Tool.Version)
+	text := cmp.Or(m.Title, m.Study, "run "+m.Run) + " (" + plural(len(r.cells), "cell")
+	if tool := strings.TrimSpace(m.Tool.Name + " " + m.Tool.Version); tool != "" {
+		text += ", " + tool
+	}
+	return text + ")"
 }

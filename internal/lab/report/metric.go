@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/vitrine-project/vitrine/internal/lab/record"
@@ -28,6 +29,9 @@ var (
 	images      = metric{name: "Throughput", of: (*result).throughput}
 	requests    = metric{name: "Requests/s", of: (*result).answered}
 	compute     = metric{name: "Server compute", of: func(r *result) figure.Figure { return r.server().compute }, lower: true}
+	coldStart   = metric{name: "Cold start", of: func(r *result) figure.Figure {
+		return r.measured("start_to_first_answer", "start_to_ready", "first_request")
+	}, lower: true}
 	serverTotal = metric{name: "Server request", of: func(r *result) figure.Figure { return r.server().total }, lower: true}
 	serverInput = metric{name: "Input processing", of: func(r *result) figure.Figure { return r.server().input }, lower: true}
 	serverQueue = metric{name: "Queue", of: func(r *result) figure.Figure { return r.server().queue }, lower: true}
@@ -45,6 +49,9 @@ func (m metric) value(t *page.Table, r *result) page.Value {
 	v := page.Number(m.of(r))
 	if v.Figure == nil && m.q > 0 {
 		v = m.instead(t, r)
+	}
+	if v.Figure == nil && m.name == compute.name {
+		v = r.estimate()
 	}
 	if why := r.anomaly(); why != "" && m.lower && v.Figure != nil {
 		v.Marks = append(v.Marks, t.Mark(why))
@@ -65,6 +72,15 @@ func refused(t *page.Table, r *result, status string, reasons []string) page.Val
 		v.Marks = []string{t.Mark(fmt.Sprintf("%s, %s: %s.", r.subject.Name, describe(r), strings.TrimSuffix(strings.Join(reasons, "; "), ".")))}
 	}
 	return v
+}
+
+// estimate is a range that a record gives in place of a measurement: it takes no part in comparisons.
+func (r *result) estimate() page.Value {
+	values, unit := r.values("server_compute_estimate")
+	if len(values) == 0 {
+		return page.Words("—")
+	}
+	return page.Words(fmt.Sprintf("~%g–%g %s (est.)", slices.Min(values), slices.Max(values), unit))
 }
 
 // statusInstead marks a value that is another than its row's, and takes no part in comparisons.
@@ -99,6 +115,9 @@ func describe(r *result) string {
 	add(p.Format != "", "%s", p.Format)
 	add(p.Link != "", "link %s", p.Link)
 	add(p.NewConnection, "%s", "a new connection each")
+	if len(parts) == 0 {
+		return "concurrent requests"
+	}
 	return strings.Join(parts, ", ")
 }
 

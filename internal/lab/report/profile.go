@@ -92,6 +92,14 @@ func operatorPart(r *result) page.Part {
 	return page.Part{ID: slug("operators", r.subject.Name, r.card, r.step), Title: "Operator breakdown, " + r.subject.Name, Table: t}
 }
 
+// typical is the median latency, or the mean where it alone is known.
+var typical = metric{lower: true, of: func(r *result) figure.Figure {
+	if f := r.p50(); f.Known() {
+		return f
+	}
+	return r.mean()
+}}
+
 // batchScaling has an engine's own batches: latency, images a second, and latency by that of one image.
 func batchScaling(b *book) (parts []page.Part) {
 	for _, own := range split(pick(b.results, scenario(record.Compute)), func(r *result) string { return r.subject.Name + "\x00" + r.card }) {
@@ -101,8 +109,8 @@ func batchScaling(b *book) (parts []page.Part) {
 		base := own[0]
 		for _, r := range own {
 			t.Rows = append(t.Rows, []page.Value{
-				page.Words(fmt.Sprint(r.images())), latency("", 0.50).value(t, r), page.Number(r.throughput()),
-				page.Number(figure.Ratio(r.p50(), base.p50(), figure.Times)), page.Number(figure.Ratio(r.throughput(), base.throughput(), figure.Times)),
+				page.Words(fmt.Sprint(r.images())), typical.value(t, r), page.Number(r.throughput()),
+				page.Number(figure.Ratio(typical.of(r), typical.of(base), figure.Times)), page.Number(figure.Ratio(r.throughput(), base.throughput(), figure.Times)),
 			})
 		}
 		t.Note("Scaling is the batch's latency by that of the smallest batch; below the batch size, batching pays.")
@@ -127,24 +135,29 @@ func scalingChart(own []*result) *chart.Chart {
 	return c
 }
 
+// creation of a session: the values' mean and ends, or those that were recorded as such.
+func (r *result) creation() (average, least, most figure.Figure, n int) {
+	values, unit := r.values("session_creation")
+	if len(values) == 0 {
+		return r.measured("session_creation_mean"), r.measured("session_creation_min"), r.measured("session_creation_max"), 0
+	}
+	n = len(values)
+	return mean(unit, [][]float64{values}), figure.Point(unit, slices.Min(values), n), figure.Point(unit, slices.Max(values), n), n
+}
+
 func sessions(b *book) *page.Part {
 	t := &page.Table{Columns: columns("Metric")}
 	rows := [][]page.Value{{page.Words("Mean")}, {page.Words("Min")}, {page.Words("Max")}, {page.Words("n")}}
 	for _, r := range pick(b.results, scenario(record.Session)) {
-		values, unit := r.values("session_creation")
-		if len(values) == 0 {
+		average, least, most, n := r.creation()
+		if !average.Known() {
 			continue
 		}
 		t.Columns = append(t.Columns, page.Column{Title: r.subject.Name + " (" + r.card + ")"})
-		least, most := figure.Point(unit, slices.Min(values), len(values)), figure.Point(unit, slices.Max(values), len(values))
-		average := mean(unit, [][]float64{values})
-		if f := r.measured("session_creation_mean"); f.Known() {
-			average, least, most = f, r.measured("session_creation_min"), r.measured("session_creation_max")
-		}
 		for i, f := range []figure.Figure{average, least, most} {
 			rows[i] = append(rows[i], page.Number(f))
 		}
-		rows[3] = append(rows[3], page.Words(fmt.Sprint(len(values))))
+		rows[3] = append(rows[3], count(float64(n)))
 	}
 	if len(t.Columns) == 1 {
 		return nil

@@ -231,13 +231,16 @@ func protocolImpact(b *book) *page.Part {
 		ID: "payload-network", Kind: chart.Scatter, Title: "Payload against network time, single image",
 		X: chart.Axis{Title: "sent per image, KiB", Log: true}, Y: chart.Axis{Title: "network + transfer, ms", Log: true},
 	}
-	for _, r := range pick(b.results, scenario(record.Single), (*result).ok) {
+	for _, r := range pick(b.results, scenario(record.Single, record.Serialization), (*result).ok) {
 		out, _ := r.wire()
 		net := r.network()
+		if r.scenario == record.Serialization {
+			out = r.measured("payload_per_image")
+		}
 		if !out.Known() && !net.Known() {
 			continue
 		}
-		t.Rows = append(t.Rows, []page.Value{page.Words(formatName(r.subject.Format)), page.Number(out), page.Number(net), page.Words(usedBy(r))})
+		t.Rows = append(t.Rows, []page.Value{page.Words(formatName(cmp.Or(r.params.Format, r.subject.Format))), page.Number(out), page.Number(net), page.Words(usedBy(r))})
 		if out.Known() && net.Known() && net.Value > 0 {
 			addPoint(c, formatName(r.subject.Format), chart.Point{X: out.Value / 1024, Y: net.Value})
 			c.Alt += fmt.Sprintf("%s by %s: %s, %s. ", formatName(r.subject.Format), r.subject.Name, out.Text(), net.Text())
@@ -255,7 +258,10 @@ func protocolImpact(b *book) *page.Part {
 }
 
 func usedBy(r *result) string {
-	s := r.subject.Name + ", " + r.card
+	s := r.subject.Name
+	if r.card != unknownProcessor {
+		s += ", " + r.card
+	}
 	if r.step != "" {
 		s += " (step " + r.step + ")"
 	}

@@ -179,9 +179,21 @@ func (r *result) answered() figure.Figure {
 	}
 	if r.rate == nil {
 		f := rate(r.rounds())
+		if !f.Known() {
+			f = r.oneByOne()
+		}
 		r.rate = &f
 	}
 	return *r.rate
+}
+
+// oneByOne is the rate of a single client whose latency alone is known: requests follow each other, so that
+// it is 1,000 by the mean in ms.
+func (r *result) oneByOne() figure.Figure {
+	if r.scenario != record.Single && r.scenario != record.Batch && r.scenario != record.Compute {
+		return figure.Figure{}
+	}
+	return r.mean().Inverse(1000, figure.Requests)
 }
 
 // throughput is answered images a second.

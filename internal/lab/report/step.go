@@ -8,7 +8,6 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/vitrine-project/vitrine/internal/lab/record"
-	"github.com/vitrine-project/vitrine/internal/lab/report/figure"
 	"github.com/vitrine-project/vitrine/internal/lab/report/page"
 )
 
@@ -34,7 +33,8 @@ func (g *group) section(used map[string]bool) page.Section {
 // title says what the step is from what it has.
 func (g *group) title() string {
 	what := "Measurements"
-	switch n := len(g.subjects); {
+	subjects := g.having(scenario(record.ColdStart, record.Single, record.Batch, record.Concurrency, record.OpenLoop, record.RateSearch, record.Soak))
+	switch n := len(subjects); {
 	case g.named() != "":
 		what = g.named()
 	case len(pick(g.results, func(r *result) bool { return r.params.Instances > 1 })) > 0 || strings.Contains(g.card, "×"):
@@ -42,11 +42,11 @@ func (g *group) title() string {
 	case len(pick(g.results, scenario(record.Serialization))) > 0 && len(g.changes()) > 0:
 		what = "After the change of protocol"
 	case n == 2:
-		what = g.subjects[0] + " vs " + g.subjects[1]
+		what = subjects[0] + " vs " + subjects[1]
 	case n > 2:
 		what = fmt.Sprintf("%d-Way Comparison", n)
 	case n == 1:
-		what = g.subjects[0]
+		what = subjects[0]
 	}
 	if g.step != "" {
 		what = "Step " + g.step + ": " + what
@@ -58,6 +58,12 @@ func (g *group) title() string {
 func (g *group) named() string {
 	for _, r := range g.results {
 		if title := r.run.titles()[g.step]; title != "" {
+			return title
+		}
+		if title, ok := strings.CutPrefix(r.run.manifest.Title, "Step "+g.step+": "); ok {
+			if i := strings.LastIndex(title, " ("); i > 0 {
+				title = title[:i] // the card, which follows anyway
+			}
 			return title
 		}
 	}
@@ -159,7 +165,7 @@ func formatName(f string) string {
 
 // overview is the step's table: a metric a row, a subject a column, and who is ahead by how much.
 func overview(g *group) []page.Part {
-	subjects := g.having(scenario(record.ColdStart, record.Single, record.Batch, record.Concurrency), ordinary)
+	subjects := g.having(scenario(record.ColdStart, record.Single, record.Batch, record.Concurrency), ordinary, informative)
 	if len(subjects) == 0 {
 		return nil
 	}
@@ -200,16 +206,13 @@ func overview(g *group) []page.Part {
 
 // overviewRows are the reference's: cold start, single image, batches, the best of concurrency.
 func (g *group) overviewRows(add func(string, metric, func(string) *result, ...func(*result) bool)) {
-	cold := metric{of: func(r *result) figure.Figure {
-		return r.measured("start_to_first_answer", "start_to_ready", "first_request")
-	}, lower: true}
 	find := func(conditions ...func(*result) bool) func(string) *result {
 		return func(s string) *result { return g.first(append(conditions, subject(s))...) }
 	}
 	plain := func(name string, m metric, conditions ...func(*result) bool) {
 		add(name, m, find(append(conditions, ordinary)...), conditions...)
 	}
-	plain("Cold start", cold, scenario(record.ColdStart))
+	plain("Cold start", coldStart, scenario(record.ColdStart))
 	plain("Single p50", latency("", 0.50), scenario(record.Single))
 	plain("Single mean", meanLatency, scenario(record.Single))
 	plain("Single p95", latency("", 0.95), scenario(record.Single))
@@ -287,10 +290,13 @@ func winner(subjects []string, m metric, values []page.Value) page.Value {
 		return page.Words(subjects[best] + " alone")
 	}
 	f := m.advantage(*values[best].Figure, *rest[second].Figure)
-	if !f.Above(1) {
+	if f.HasInterval() && !f.Above(1) {
 		return page.Words("none clear")
 	}
 	v := page.Number(f)
+	if !f.HasInterval() {
+		v.From = "no interval"
+	}
 	v.Text = subjects[best] + " by " + v.Text
 	return v
 }

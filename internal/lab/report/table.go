@@ -67,6 +67,11 @@ func (g *group) row(t *page.Table, subjects []string, m metric, find func(subjec
 	return values, some
 }
 
+// informative tells whether a result has anything for a table of latencies and rates.
+func informative(r *result) bool {
+	return !r.ok() || r.p50().Known() || r.throughput().Known() || coldStart.of(r).Known()
+}
+
 // having gives the subjects that have results under the conditions.
 func (g *group) having(conditions ...func(*result) bool) (names []string) {
 	found := pick(g.results, conditions...)

@@ -68,11 +68,14 @@ func (f Figure) display() (float64, string) {
 }
 
 // decimals that the interval supports: down to the first digit of its half-width, one more where that
-// digit is 1. -1 asks for four significant digits.
+// digit is 1. -4 asks for four significant digits, -3 for three.
 func (f Figure) decimals(scale float64) int {
 	half := (f.High - f.Low) / 2 / scale
 	if !f.HasInterval() || half <= math.Abs(f.Value/scale)*1e-5 {
-		return -1
+		if f.Unit == Percent || f.Unit == Times || f.Unit == Dollars {
+			return -3
+		}
+		return -4
 	}
 	exp := math.Floor(math.Log10(half))
 	if half/math.Pow(10, exp) < 2 {
@@ -84,7 +87,7 @@ func (f Figure) decimals(scale float64) int {
 // number writes v with a thousands separator.
 func number(v float64, decimals int) string {
 	if decimals < 0 {
-		decimals = significant(v, 4)
+		decimals = significant(v, -decimals)
 		s := group(strconv.FormatFloat(v, 'f', decimals, 64))
 		if strings.Contains(s, ".") {
 			s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
