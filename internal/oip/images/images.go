@@ -189,16 +189,14 @@ func (m *Model) Statistics() oip.Statistics { return m.stats.Statistics() }
 
 // Infer implements oip.Model: one execution, embeddings as the model gives them.
 func (m *Model) Infer(ctx context.Context, r *oip.Request) (*oip.Response, error) {
-	began := r.Received
-	if began.IsZero() {
-		began = time.Now()
-	}
+	// Triton counts a request from here, where it has been read and parsed, not from its first byte.
+	began := time.Now()
 	items := m.items(&r.Inputs[0])
 	if len(items) == 0 {
 		return nil, fault.New(fault.Invalid, "a batch of 0 holds no image")
 	}
 	answer, err := m.service.Infer(ctx, &service.Request{
-		ID: r.ID, Items: items, Field: m.meta.Inputs[0].Name, Trial: r.Trial, Priority: uint32(min(r.Priority, math.MaxUint32)), Timeout: r.Timeout, Whole: true, Received: r.Received,
+		ID: r.ID, Items: items, Field: m.meta.Inputs[0].Name, Trial: r.Trial, Priority: uint32(min(r.Priority, math.MaxUint32)), Timeout: r.Timeout, Whole: true, Received: began,
 	})
 	total := time.Since(began)
 	if err != nil {
