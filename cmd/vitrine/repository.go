@@ -205,7 +205,11 @@ func (s *server) poll(ctx context.Context) {
 // repository. Polling has ended, or ends with the run's context.
 func (s *server) closeModels(ctx context.Context) error {
 	if s.polled != nil {
-		<-s.polled
+		select {
+		case <-s.polled:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	return s.oip.Models.Close(ctx)
 }

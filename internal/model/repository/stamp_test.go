@@ -121,3 +121,28 @@ func TestOverride(t *testing.T) {
 		t.Errorf("%v is left behind, %v", left, err)
 	}
 }
+
+// FuzzOverride writes files of any name: they lie below the model's folder, or nothing is written.
+func FuzzOverride(f *testing.F) {
+	for _, key := range []string{"file:1/model", "file:../x", "file:/etc/x", "file:1/../../x", "file:", "config", "file:1/./x", "file:a\\b", "file:\x00"} {
+		f.Add(key)
+	}
+	f.Fuzz(func(t *testing.T, key string) {
+		root := t.TempDir()
+		dir := filepath.Join(root, "m")
+		wrote := writeOverride(dir, key, []byte("x")) == nil
+		var found []string
+		err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				found = append(found, path)
+			}
+			return err
+		})
+		if err != nil || wrote != (len(found) == 1) {
+			t.Fatalf("%q: written %v, found %q, %v", key, wrote, found, err)
+		}
+		if wrote && found[0] != filepath.Join(dir, strings.TrimPrefix(key, filePrefix)) {
+			t.Errorf("%q is at %q", key, found[0])
+		}
+	})
+}
