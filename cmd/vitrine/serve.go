@@ -194,6 +194,9 @@ func newServer(o *serveOptions, log *slog.Logger) (*server, error) {
 	if err := o.repository.check(); err != nil {
 		return nil, err
 	}
+	if o.space != "" && len(o.repository.dirs) > 0 && !o.model.given {
+		return nil, cli.Usage{Err: errors.New("--space is that of --model; a model of --model-repository has the parameter \"space\" in its config.pbtxt")}
+	}
 	limits := front.ServerOptions{Logger: log, WriteTimeout: max(3*time.Minute, o.bodyTimeout+o.requestTimeout)}
 	if s.data, err = openDoor("--http", o.http, limits); err != nil {
 		return nil, err
