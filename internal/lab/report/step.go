@@ -201,7 +201,21 @@ func overview(g *group) []page.Part {
 		}
 		t.Rows = append(t.Rows, row)
 	}
+	g.noteConcurrency(t, subjects)
 	return one("overview", t)
+}
+
+// noteConcurrency says at which concurrency each subject gave its best.
+func (g *group) noteConcurrency(t *page.Table, subjects []string) {
+	var at []string
+	for _, s := range subjects {
+		if r := peak(pick(g.results, scenario(record.Concurrency), subject(s), ordinary)); r != nil && r.params.Concurrency > 0 {
+			at = append(at, fmt.Sprintf("%s at %d", s, r.params.Concurrency))
+		}
+	}
+	if len(at) > 0 {
+		t.Note("Concurrent req/s is each subject's best: " + strings.Join(at, ", ") + " clients.")
+	}
 }
 
 // overviewRows are the reference's: cold start, single image, batches, the best of concurrency.
