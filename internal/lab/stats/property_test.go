@@ -73,6 +73,13 @@ func TestIntervalsCover(t *testing.T) {
 			return RoundsMean(rounds, 0.95)
 		}},
 		{"rate", 1000, 0.93, 0.97, func(r *rand.Rand) Estimate { return Rate(poisson(r, 1000, 2e9), 0, 2e9, 0.95) }},
+		{"rate of a steady server", 1000, 0.92, 0.98, func(r *rand.Rand) Estimate {
+			var events []int64
+			for at := 0.0; at < 1e8; at += 1e6 * (1 + 0.05*r.NormFloat64()) {
+				events = append(events, int64(at))
+			}
+			return Rate(events[1:], 0, events[len(events)-1]+1, 0.95)
+		}},
 		{"rate of two rounds", 1000, 0.93, 0.975, func(r *rand.Rand) Estimate {
 			return RoundsRate([]Span{{poisson(r, 1000, 1e9), 0, 1e9}, {poisson(r, 1000, 1e9), 0, 1e9}}, 0.95)
 		}},
@@ -166,6 +173,9 @@ func TestEffectiveSize(t *testing.T) {
 		if got := EffectiveSize(autoregressive(rng, 20000, 0, phi)); got < 0.8*want || got > 1.2*want {
 			t.Errorf("phi %g: %g, want %g", phi, got, want)
 		}
+	}
+	if got := EffectiveSize(autoregressive(rng, 200_000, 0, 0.5)); got < 0.8*200_000/3 || got > 1.2*200_000/3 {
+		t.Errorf("long series: %g", got)
 	}
 	if got := EffectiveSize([]float64{3, 3, 3, 3, 3}); got != 5 {
 		t.Errorf("constant: %g", got)
