@@ -225,26 +225,3 @@ func TestSaturate(t *testing.T) {
 		t.Error("no points, and yet ok")
 	}
 }
-
-func TestLogHistogramCountsEachOnce(t *testing.T) {
-	values := append(lognormal(seeded(2), 500), 0, -1)
-	total := 0
-	for _, b := range LogHistogram(values, 10) {
-		inside := 0
-		for _, v := range values {
-			if v >= b.Low*(1-1e-12) && v < b.High*(1-1e-12) {
-				inside++
-			}
-		}
-		if inside != b.Count {
-			t.Errorf("[%g, %g): %d, want %d", b.Low, b.High, b.Count, inside)
-		}
-		total += b.Count
-	}
-	if total != 500 {
-		t.Errorf("%d counted", total)
-	}
-	if LogHistogram([]float64{0}, 10) != nil {
-		t.Error("bins without positive values")
-	}
-}
