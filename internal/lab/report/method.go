@@ -149,7 +149,7 @@ func lateness(d time.Duration) page.Value {
 
 // refusedTable lists the cells that are not ok, with their reasons.
 func refusedTable(b *book) *page.Part {
-	t := &page.Table{Columns: columns("Subject", "<Step", "<GPU", "<Cell", "<Round", "<Status", "<Reason")}
+	t := &page.Table{Columns: columns("Subject", "<Step", "<"+b.machine(), "<Cell", "<Round", "<Status", "<Reason")}
 	for _, r := range b.results {
 		for _, c := range r.cells {
 			status, reasons := c.status()

@@ -107,7 +107,10 @@ func (g *group) place() string {
 }
 
 func hasCard(r *result) bool {
-	return r.subject.Labels["gpu"] != "" || r.subject.Server.Host != nil && len(r.subject.Server.Host.GPUs) > 0
+	named := func(h *record.Host) bool {
+		return h != nil && slices.ContainsFunc(h.GPUs, func(g record.GPU) bool { return g.Name == r.card })
+	}
+	return r.subject.Labels["gpu"] != "" || named(r.subject.Server.Host) || named(&r.run.manifest.Client)
 }
 
 // label is the first subject's that has it.
