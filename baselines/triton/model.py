@@ -35,10 +35,21 @@ def session(path, providers, threads):
     return made
 
 
+def planes(data):
+    """A 224x224 image file as a user's model.py would prepare it for CLIP: Pillow, NumPy, float32 CHW."""
+    import io
+
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(data)).convert("RGB").resize((224, 224), Image.BICUBIC)  # Pillow skips a resize to the same size
+    mean, std = np.float32([0.48145466, 0.4578275, 0.40821073]), np.float32([0.26862954, 0.26130258, 0.27577711])
+    return ((np.asarray(image).astype(np.float32) / 255 - mean) / std).transpose(2, 0, 1)
+
+
 class TritonPythonModel:
     def initialize(self, args):
         parameters = {k: v["string_value"] for k, v in json.loads(args["model_config"])["parameters"].items()}
-        self.session = None
+        self.session, self.decode = None, parameters["run"] == "decode"
         if parameters["run"] == "onnx":
             folder = os.path.join(args["model_repository"], args["model_version"])
             self.session = session(os.path.join(folder, "model.onnx"), parameters["providers"], int(parameters["threads"]))
@@ -48,6 +59,8 @@ class TritonPythonModel:
     def execute(self, requests):
         """All requests of Triton's batch run as one, and each gets its rows."""
         tensors = [pb_utils.get_input_tensor_by_name(r, "image") for r in requests]
+        if self.decode:
+            np.stack([planes(data) for t in tensors for data in t.as_numpy().ravel()])
         if self.session is None:
             return [answer(np.zeros((t.shape()[0], 512), np.float32)) for t in tensors]
         rows = [t.as_numpy() for t in tensors]

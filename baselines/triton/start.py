@@ -8,7 +8,8 @@ slower by a copy through shared memory than Triton's own ONNX Runtime backend. R
     --model onnx    openclip_vit_b32: FP32 [3,224,224] -> [512], not normalised, with the reference's dynamic batching
                     (preferred 4, 8, 16, 32; 10 ms)
     --model zeros   openclip_vit_b32 (FP32), openclip_vit_b32_u8 (UINT8) and openclip_vit_b32_jpeg (BYTES) that answer
-                    zeros at once, no queue delay: what the server itself costs
+                    zeros at once, no queue delay: what the server itself costs. openclip_vit_b32_jpeg_decoded decodes
+                    and normalises with Pillow and NumPy first
 
 Weights are those of Vitrine's `--model synthetic`, so answers can be compared; --weights or --onnx name others.
 It prints "ready" with its addresses when it answers. SIGTERM or Ctrl-C stop it and its processes.
@@ -73,7 +74,7 @@ def onnx_file(a):
 
 def interpreter(a):
     """Python, its version, its site-packages and its library folder."""
-    packages = [PYTRITON, "numpy<2"] + ([RUNTIME[a.providers]] if a.model == "onnx" else [])
+    packages = [PYTRITON, "numpy<2", "pillow"] + ([RUNTIME[a.providers]] if a.model == "onnx" else [])
     python = a.python or common.environment(f"triton-{a.providers}" if a.model == "onnx" else "triton", packages)
     ask = "import sys, sysconfig; print(*sys.version_info[:2], sep='.'); print(sysconfig.get_paths()['purelib']); print(sysconfig.get_config_var('LIBDIR'))"
     return subprocess.run([python, "-c", ask], check=True, capture_output=True, text=True).stdout.split("\n")[:3]
@@ -94,14 +95,14 @@ def repository(root, a, onnx):
     models = {"openclip_vit_b32": ("TYPE_FP32", "3, 224, 224")}
     if a.model == "zeros":
         models["openclip_vit_b32_u8"] = ("TYPE_UINT8", "-1, -1, 3")
-        models["openclip_vit_b32_jpeg"] = ("TYPE_STRING", "1")
+        models["openclip_vit_b32_jpeg"] = models["openclip_vit_b32_jpeg_decoded"] = ("TYPE_STRING", "1")
     batching = f"preferred_batch_size: [ 4, 8, 16, 32 ] max_queue_delay_microseconds: {a.queue_delay_us}" if a.queue_delay_us else ""
     template = open(f"{HERE}/config.pbtxt").read()
     for name, (datatype, dims) in models.items():
         os.makedirs(f"{root}/models/{name}/1")
         with open(f"{root}/models/{name}/config.pbtxt", "w") as out:
             out.write(template.format(name=name, datatype=datatype, dims=dims, batching=batching, instances=a.instances,
-                                      run=a.model, providers=a.providers, threads=a.threads))
+                                      run="decode" if name.endswith("decoded") else a.model, providers=a.providers, threads=a.threads))
         shutil.copy(f"{HERE}/model.py", f"{root}/models/{name}/1")
         if onnx:
             os.symlink(onnx, f"{root}/models/{name}/1/model.onnx")

@@ -28,7 +28,6 @@ var text []byte
 type figures struct {
 	Client struct{ OS, Label string }
 	Runs   []run
-	Files  []struct{ Name, Contents string }
 }
 
 type run struct {
@@ -39,6 +38,7 @@ type run struct {
 	Subjects []subject
 	Cells    []cell
 	Notes    []string
+	Raw      []string
 }
 
 type subject struct {
@@ -111,10 +111,8 @@ func (f *figures) events(r run) []record.Event {
 	for _, n := range r.Notes {
 		events = append(events, record.Note{Step: r.Step, Text: n})
 	}
-	for _, file := range f.Files {
-		if strings.HasPrefix(file.Contents, "Step "+r.Step+" ") || r.Step == "" && strings.HasPrefix(file.Contents, "ONNX") {
-			events = append(events, record.Note{Step: r.Step, Text: "Raw data of the document: " + file.Name + " (" + file.Contents + ")"})
-		}
+	for _, name := range r.Raw {
+		events = append(events, record.Note{Step: r.Step, Text: "Raw data of the document: " + name})
 	}
 	return events
 }

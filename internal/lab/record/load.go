@@ -47,35 +47,6 @@ func (c *CellData) Status() string {
 	return c.End.Status
 }
 
-// Measured are the requests that are not warm-up.
-func (c *CellData) Measured() []Request {
-	out := make([]Request, 0, len(c.Requests))
-	for i := range c.Requests {
-		if !c.Requests[i].Warmup {
-			out = append(out, c.Requests[i])
-		}
-	}
-	return out
-}
-
-// Measure is the cell's measure of that name: the values of all lines that bear it, in order.
-func (c *CellData) Measure(name string) (Measure, bool) {
-	var m Measure
-	found := false
-	for _, one := range c.Measures {
-		if one.Name != name {
-			continue
-		}
-		if !found {
-			m, found = one, true
-			m.Values = slices.Clone(one.Values)
-			continue
-		}
-		m.Values = append(m.Values, one.Values...)
-	}
-	return m, found
-}
-
 // Subject is the run's subject of that name.
 func (r *Run) Subject(name string) (Subject, bool) {
 	i := slices.IndexFunc(r.Subjects, func(s Subject) bool { return s.Name == name })
@@ -126,6 +97,9 @@ func newLoader(limits Limits) *loader {
 }
 
 func (l *loader) file(path string) error {
+	if importable(path) {
+		return l.foreign(path)
+	}
 	r, err := Open(path)
 	if err != nil {
 		return err
@@ -134,9 +108,30 @@ func (l *loader) file(path string) error {
 	return l.read(path, r)
 }
 
-func (l *loader) read(path string, r *Reader) error {
+// foreign reads another tool's file.
+func (l *loader) foreign(path string) error {
+	events, err := Import(path)
+	if err != nil {
+		return err
+	}
+	l.open(path)
+	for _, e := range events {
+		if err := l.add(e); err != nil {
+			return fmt.Errorf("import: %s: %w", path, err)
+		}
+	}
+	l.data.Files[len(l.data.Files)-1].Ending = Ending{Clean: true}
+	return nil
+}
+
+// open begins a file.
+func (l *loader) open(path string) {
 	l.data.Files = append(l.data.Files, File{Path: path})
 	l.byRun = map[string]map[int]*CellData{}
+}
+
+func (l *loader) read(path string, r *Reader) error {
+	l.open(path)
 	for e, err := range r.Events() {
 		if err != nil {
 			return err

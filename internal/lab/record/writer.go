@@ -44,6 +44,7 @@ type Writer struct {
 	fulls  atomic.Int32 // full blocks since the last flush
 	wake   chan struct{}
 	stop   chan struct{}
+	once   sync.Once // closes stop
 	done   chan struct{}
 }
 
@@ -154,12 +155,16 @@ func (w *Writer) Flush() error {
 	return w.err
 }
 
-// Close writes what is left and the line that says that the record is whole.
+// Close writes what is left and the line that says that the record is whole. A second call only repeats
+// the error.
 func (w *Writer) Close() error {
-	close(w.stop)
+	w.once.Do(func() { close(w.stop) })
 	<-w.done
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.closed {
+		return w.err
+	}
 	w.closed = true
 	w.drain()
 	if err := w.add(End{At: w.since()}); err != nil {

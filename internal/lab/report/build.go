@@ -73,7 +73,7 @@ func lead(b *book, reference *book) []string {
 	if requests == 0 {
 		text = fmt.Sprintf("Made from records alone: %s, %s, whose figures were recorded as such, without single requests and so without intervals.", plural(len(b.runs), "run"), plural(cells, "cell"))
 	}
-	out := []string{text + " Figures carry 95 % intervals in parentheses; the section Method says how they were come by."}
+	out := []string{text + " Figures stand with their 95 % intervals; the section Method says how they were come by."}
 	if reference != nil {
 		out = append(out, "“Record to beat” is the best figure of the reference given, of the same step where it has one; its machine, network and method were others.")
 	}

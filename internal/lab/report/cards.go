@@ -279,12 +279,16 @@ func configName(r *result, n int) string {
 	return fmt.Sprintf("%d× %s, %s", n, cardName(r.card), r.subject.Name)
 }
 
-// cost is the price label in dollars an hour, for the instances used, and what 1,000 images cost at the
-// result's throughput: price / 3,600 / throughput * 1,000.
+// cost is the price label in dollars an hour and what 1,000 images cost at the result's throughput:
+// price / 3,600 / throughput * 1,000. Of a priced machine of several cards (label gpus) a result that used
+// fewer pays its share.
 func cost(r *result) (price, perThousand figure.Figure) {
 	value, err := strconv.ParseFloat(r.subject.Labels["price"], 64)
 	if err != nil || value <= 0 {
 		return figure.Figure{}, figure.Figure{}
+	}
+	if n, err := strconv.Atoi(r.subject.Labels["gpus"]); err == nil && r.params.Instances > 0 && r.params.Instances < n {
+		value *= float64(r.params.Instances) / float64(n)
 	}
 	price = figure.Point(figure.Dollars, value, 0)
 	return price, r.throughput().Inverse(1000*value/3600, figure.Dollars)

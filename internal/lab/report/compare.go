@@ -309,11 +309,11 @@ func (c *Comparison) Document() *page.Document {
 func (c *Comparison) lead() []string {
 	var out []string
 	if len(c.Rows) > 0 {
-		out = append(out, fmt.Sprintf("Overall: %s (geometric mean over %s, each by its first metric).", c.Verdict, plural(c.Overall.N, "cell")))
+		out = append(out, fmt.Sprintf("Overall: %s (geometric mean over %s, each by its first metric that has an interval).", c.Verdict, plural(c.Overall.N, "cell")))
 		if c.Interleaved {
 			out = append(out, "The rounds of the two were taken in turns within one run and are compared in pairs.")
 		} else {
-			out = append(out, "The runs, or some of them, were not interleaved: what changed on the machine between them is in the ratios and not in the intervals.")
+			out = append(out, "The rounds of the two, or of some cells, were not taken in turns within one run, or were fewer than five: what changed on the machine between them is in the ratios and not in the intervals.")
 		}
 	}
 	return out

@@ -68,7 +68,7 @@ func TestCompareTwoRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := markdown(t, c.Document())
-	for _, want := range []string{"were not interleaved", "Operator profiles", "| MatMul |", "| Total |"} {
+	for _, want := range []string{"were not taken in turns", "Operator profiles", "| MatMul |", "| Total |"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in:\n%.3000s", want, text)
 		}

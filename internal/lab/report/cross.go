@@ -25,6 +25,14 @@ func crossStep(b *book) (s page.Section, some bool) {
 	return s, len(s.Parts) > 0
 }
 
+// machine titles the columns of what computed.
+func (b *book) machine() string {
+	if slices.ContainsFunc(b.results, hasCard) {
+		return "GPU"
+	}
+	return "Processor"
+}
+
 func single(b *book) []*result { return pick(b.results, scenario(record.Single), ordinary) }
 
 // who are the leading values of a cross-step row.
@@ -33,7 +41,7 @@ func who(r *result) []page.Value {
 }
 
 func latencyEvolution(b *book) *page.Part {
-	t := &page.Table{Columns: columns("Step", "<Subject", "<Backend", "<GPU", "<Protocol", "Latency (p50)")}
+	t := &page.Table{Columns: columns("Step", "<Subject", "<Backend", "<"+b.machine(), "<Protocol", "Latency (p50)")}
 	m := latency("", 0.50)
 	for _, r := range single(b) {
 		if v := m.value(t, r); v.Figure != nil || v.Status != "" {
@@ -45,7 +53,7 @@ func latencyEvolution(b *book) *page.Part {
 }
 
 func computeEvolution(b *book) *page.Part {
-	t := &page.Table{Columns: columns("Step", "<Subject", "<Backend", "<GPU", "<Measured in", "Compute Time")}
+	t := &page.Table{Columns: columns("Step", "<Subject", "<Backend", "<"+b.machine(), "<Measured in", "Compute Time")}
 	for _, r := range withCompute(b) {
 		t.Rows = append(t.Rows, append(who(r), page.Words(describe(r)), compute.value(t, r)))
 	}
@@ -123,7 +131,7 @@ func byCard(b *book) [][]*result {
 }
 
 func winnerPerCard(b *book) *page.Part {
-	t := &page.Table{Columns: columns("GPU", "<Best for Compute", "Compute Time", "<Runner-Up", "Compute Time", "Ahead by")}
+	t := &page.Table{Columns: columns(b.machine(), "<Best for Compute", "Compute Time", "<Runner-Up", "Compute Time", "Ahead by")}
 	for _, card := range byCard(b) {
 		order := ranked(card)
 		if len(order) < 2 {
@@ -143,7 +151,7 @@ func winnerPerCard(b *book) *page.Part {
 
 // backends compares compute over all backends of each card with the card's first as the baseline.
 func backends(b *book) *page.Part {
-	t := &page.Table{Columns: columns("Backend", "<GPU", "Compute", "vs Baseline")}
+	t := &page.Table{Columns: columns("Backend", "<"+b.machine(), "Compute", "vs Baseline")}
 	for _, card := range byCard(b) {
 		card = oncePerBackend(card)
 		if len(card) < 2 {
@@ -188,10 +196,7 @@ func memoryByCard(b *book) *page.Part {
 // hardware lists cards with what labels and servers say of them.
 func hardware(b *book) page.Section {
 	s := page.Section{ID: "hardware", Title: "Hardware Tested"}
-	t := &page.Table{Columns: columns("GPU", "<Type", "VRAM", "<Provider", "<Price", "<Steps")}
-	if !slices.ContainsFunc(b.results, hasCard) {
-		t.Columns[0].Title = "Processor"
-	}
+	t := &page.Table{Columns: columns(b.machine(), "<Type", "VRAM", "<Provider", "<Price", "<Steps")}
 	for _, card := range split(b.results, func(r *result) string { return r.card }) {
 		if card[0].card == unknownProcessor && len(b.groups) > 1 {
 			continue

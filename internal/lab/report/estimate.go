@@ -63,34 +63,7 @@ func rate(rounds []*cell) figure.Figure {
 			spans = append(spans, s)
 		}
 	}
-	f := fromEstimate(figure.Requests, stats.RoundsRate(spans, stats.Confidence))
-	if len(spans) >= enoughRounds || !f.Known() {
-		return f
-	}
-	return byGaps(f, spans)
-}
-
-// enoughRounds from which stats takes rounds as the units of replication.
-const enoughRounds = 3
-
-// byGaps replaces a rate's interval by that of the mean time between answers. Within a round equal counts
-// of answers vary less by chance than the counts of equal times, which are whole numbers: 40 requests
-// with 1 % of noise would otherwise seem to be known to 20 %.
-func byGaps(f figure.Figure, spans []stats.Span) figure.Figure {
-	rounds := make([][]float64, len(spans))
-	for i, s := range spans {
-		slices.Sort(s.Events)
-		last := s.From
-		for _, at := range s.Events {
-			rounds[i] = append(rounds[i], float64(at-last))
-			last = at
-		}
-	}
-	gap := mean(figure.Count, rounds)
-	if !gap.HasInterval() || gap.Low <= 0 {
-		return f
-	}
-	return figure.Of(f.Unit, f.Value, f.Value*gap.Value/gap.High, f.Value*gap.Value/gap.Low, f.N)
+	return fromEstimate(figure.Requests, stats.RoundsRate(spans, stats.Confidence))
 }
 
 func ratioOfSums(unit figure.Unit, num, den []float64) figure.Figure {

@@ -31,6 +31,25 @@ func (g *group) transposed(metrics []metric, conditions ...func(*result) bool) *
 	return t
 }
 
+// coldStarts has each part of a cold start with its extremes.
+func coldStarts(g *group) []page.Part {
+	t := &page.Table{Columns: columns("Subject", "<From", "Median", "Min", "Max", "n")}
+	for _, r := range pick(g.results, scenario(record.ColdStart), (*result).ok) {
+		for _, part := range []struct{ name, title string }{
+			{"start_to_ready", "start of the process to ready"}, {"start_to_first_answer", "start of the process to the first answer"}, {"first_request", "first request to its answer"},
+		} {
+			values, unit := r.values(part.name)
+			if n := len(values); n > 0 {
+				t.Rows = append(t.Rows, []page.Value{
+					page.Words(r.subject.Name), page.Words(part.title), page.Number(r.measured(part.name)),
+					page.Number(figure.Point(unit, slices.Min(values), n)), page.Number(figure.Point(unit, slices.Max(values), n)), number(n),
+				})
+			}
+		}
+	}
+	return one("cold-start", t)
+}
+
 func singleLatency(g *group) []page.Part {
 	t := g.transposed([]metric{
 		meanLatency, latency("Median (p50)", 0.50), latency("P95", 0.95), latency("P99", 0.99), leastOf, compute,

@@ -17,6 +17,9 @@ func method(b *book) page.Section {
 	s := page.Section{ID: "method", Title: "Method", Text: []string{
 		"Latency counts from the instant at which a request was due to the last byte of its answer; in a closed loop that is the instant of sending. Warm-up requests are kept apart. Intervals are of 95 %: order statistics for quantiles, means and rates by rounds or by batches of time, ratios from their parts. A figure is bold where the interval of its ratio to each other figure excludes 1. A cell that failed or timed out is a result with its reason; INVALID marks a cell whose harness was the bottleneck or whose counts disagree.",
 	}}
+	if n := pooled(b); n > 0 {
+		s.Text = append(s.Text, fmt.Sprintf("For %s of the same subject, card and settings the rounds of more than one run are taken together.", plural(n, "cell")))
+	}
 	s.Parts = append(s.Parts, page.Part{ID: "settings", Title: "Settings", Table: settingsTable(b)})
 	for _, build := range []func(*book) *page.Part{subjectsTable, harnessTable, refusedTable, checksTable, notesTable} {
 		if p := build(b); p != nil {
@@ -24,6 +27,16 @@ func method(b *book) page.Section {
 		}
 	}
 	return s
+}
+
+// pooled counts results whose rounds come from several runs.
+func pooled(b *book) (n int) {
+	for _, r := range b.results {
+		if slices.ContainsFunc(r.cells, func(c *cell) bool { return c.run != r.run }) {
+			n++
+		}
+	}
+	return n
 }
 
 func settingsTable(b *book) *page.Table {
@@ -136,7 +149,7 @@ func lateness(d time.Duration) page.Value {
 
 // refusedTable lists the cells that are not ok, with their reasons.
 func refusedTable(b *book) *page.Part {
-	t := &page.Table{Columns: columns("Subject", "<Step", "<GPU", "<Cell", "<Round", "<Status", "<Reason")}
+	t := &page.Table{Columns: columns("Subject", "<Step", "<"+b.machine(), "<Cell", "<Round", "<Status", "<Reason")}
 	for _, r := range b.results {
 		for _, c := range r.cells {
 			status, reasons := c.status()

@@ -69,7 +69,7 @@ func refused(t *page.Table, r *result, status string, reasons []string) page.Val
 		v.Text = "INVALID"
 	}
 	if len(reasons) > 0 {
-		v.Marks = []string{t.Mark(fmt.Sprintf("%s, %s: %s.", r.subject.Name, describe(r), strings.TrimSuffix(strings.Join(reasons, "; "), ".")))}
+		v.Marks = []string{t.Mark(fmt.Sprintf("%s, %s: %s.", r.subject.Name, strings.ToLower(v.Text), strings.TrimSuffix(strings.Join(reasons, "; "), ".")))}
 	}
 	return v
 }

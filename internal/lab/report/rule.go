@@ -185,11 +185,19 @@ func computeIsNotLatency(g *group) []conclusion {
 		quick.subject.Name, quick.server().compute.Text(), first.subject.Name, first.p50().Text(), quick.p50().Text())}
 }
 
-// networkDominates: the share of network and transfer lies above muchShare.
+// networkDominates: the share of network and transfer lies above muchShare; one finding a connection.
 func networkDominates(g *group) (out []conclusion) {
-	for _, r := range pick(g.results, scenario(record.Single), (*result).ok) {
-		if share := figure.Share(r.network(), r.mean()); share.Above(muchShare) {
-			out = append(out, say(figures(share, r.network(), r.mean()), "%s of %s's %s (%s) are network and transfer: the client's latency says little about the server.", share.Text(), r.subject.Name, r.mean().Text(), describe(r)))
+	for _, same := range split(pick(g.results, scenario(record.Single), (*result).ok), func(r *result) string { return connection(r.params) }) {
+		var texts []string
+		var evidence []figure.Figure
+		for _, r := range same {
+			if share := figure.Share(r.network(), r.mean()); share.Above(muchShare) {
+				texts = append(texts, fmt.Sprintf("%s of %s's %s", share.Text(), r.subject.Name, r.mean().Text()))
+				evidence = append(evidence, share)
+			}
+		}
+		if len(texts) > 0 {
+			out = append(out, say(evidence, "Network and transfer (%s) are %s: the client's latency says little about the server.", connection(same[0].params), strings.Join(texts, ", ")))
 		}
 	}
 	return out

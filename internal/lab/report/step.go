@@ -107,7 +107,10 @@ func (g *group) place() string {
 }
 
 func hasCard(r *result) bool {
-	return r.subject.Labels["gpu"] != "" || r.subject.Server.Host != nil && len(r.subject.Server.Host.GPUs) > 0
+	named := func(h *record.Host) bool {
+		return h != nil && slices.ContainsFunc(h.GPUs, func(g record.GPU) bool { return g.Name == r.card })
+	}
+	return r.subject.Labels["gpu"] != "" || named(r.subject.Server.Host) || named(&r.run.manifest.Client)
 }
 
 // label is the first subject's that has it.
@@ -201,7 +204,21 @@ func overview(g *group) []page.Part {
 		}
 		t.Rows = append(t.Rows, row)
 	}
+	g.noteConcurrency(t, subjects)
 	return one("overview", t)
+}
+
+// noteConcurrency says at which concurrency each subject gave its best.
+func (g *group) noteConcurrency(t *page.Table, subjects []string) {
+	var at []string
+	for _, s := range subjects {
+		if r := peak(pick(g.results, scenario(record.Concurrency), subject(s), ordinary)); r != nil && r.params.Concurrency > 0 {
+			at = append(at, fmt.Sprintf("%s at %d", s, r.params.Concurrency))
+		}
+	}
+	if len(at) > 0 {
+		t.Note("Concurrent req/s is each subject's best: " + strings.Join(at, ", ") + " clients.")
+	}
 }
 
 // overviewRows are the reference's: cold start, single image, batches, the best of concurrency.

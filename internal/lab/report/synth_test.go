@@ -126,7 +126,7 @@ func (s *synth) scrapes(c *cell, v server, n int, slow float64) {
 }
 
 func (s *synth) scrape(c *cell, v server, requests, slow float64) {
-	executions := requests / (1 + 0.3*(slow-1))
+	executions := math.Round(requests / (1 + 0.3*(slow-1)))
 	us := func(ms float64) float64 { return requests * ms * 1000 * s.noise(0.01) }
 	model := map[string]string{"model": "openclip_vit_b32", "version": "1"}
 	values := []record.Value{

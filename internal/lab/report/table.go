@@ -19,6 +19,7 @@ type kind struct {
 // stepKinds are a step's tables in their order.
 var stepKinds = []kind{
 	{"overview", "Overview", "`single`, `batch`, `concurrency` or `cold_start` cells of any subject", overview},
+	{"cold-start", "Cold start", "`cold_start` cells", coldStarts},
 	{"serialization", "Serialization overhead", "`serialization` cells with the measures encode or decode and payload", serialization},
 	{"protocol", "Before and after the change of protocol", "cells of one backend in two formats, one of them in an earlier step", protocolChange},
 	{"server", "Server-side metrics", "`single` cells whose server gives its stages (scraped metrics or Server-Timing)", serverSide},

@@ -87,6 +87,3 @@ func studentQuantile(p, df float64) float64 {
 	}
 	return (lo + hi) / 2
 }
-
-// normalCDF is P(Z <= z).
-func normalCDF(z float64) float64 { return math.Erfc(-z/math.Sqrt2) / 2 }

@@ -73,6 +73,13 @@ func TestIntervalsCover(t *testing.T) {
 			return RoundsMean(rounds, 0.95)
 		}},
 		{"rate", 1000, 0.93, 0.97, func(r *rand.Rand) Estimate { return Rate(poisson(r, 1000, 2e9), 0, 2e9, 0.95) }},
+		{"rate of a steady server", 1000, 0.92, 0.98, func(r *rand.Rand) Estimate {
+			var events []int64
+			for at := 0.0; at < 1e8; at += 1e6 * (1 + 0.05*r.NormFloat64()) {
+				events = append(events, int64(at))
+			}
+			return Rate(events[1:], 0, events[len(events)-1]+1, 0.95)
+		}},
 		{"rate of two rounds", 1000, 0.93, 0.975, func(r *rand.Rand) Estimate {
 			return RoundsRate([]Span{{poisson(r, 1000, 1e9), 0, 1e9}, {poisson(r, 1000, 1e9), 0, 1e9}}, 0.95)
 		}},
@@ -167,6 +174,9 @@ func TestEffectiveSize(t *testing.T) {
 			t.Errorf("phi %g: %g, want %g", phi, got, want)
 		}
 	}
+	if got := EffectiveSize(autoregressive(rng, 200_000, 0, 0.5)); got < 0.8*200_000/3 || got > 1.2*200_000/3 {
+		t.Errorf("long series: %g", got)
+	}
 	if got := EffectiveSize([]float64{3, 3, 3, 3, 3}); got != 5 {
 		t.Errorf("constant: %g", got)
 	}
@@ -213,28 +223,5 @@ func TestSaturate(t *testing.T) {
 	}
 	if _, ok := Saturate(nil); ok {
 		t.Error("no points, and yet ok")
-	}
-}
-
-func TestLogHistogramCountsEachOnce(t *testing.T) {
-	values := append(lognormal(seeded(2), 500), 0, -1)
-	total := 0
-	for _, b := range LogHistogram(values, 10) {
-		inside := 0
-		for _, v := range values {
-			if v >= b.Low*(1-1e-12) && v < b.High*(1-1e-12) {
-				inside++
-			}
-		}
-		if inside != b.Count {
-			t.Errorf("[%g, %g): %d, want %d", b.Low, b.High, b.Count, inside)
-		}
-		total += b.Count
-	}
-	if total != 500 {
-		t.Errorf("%d counted", total)
-	}
-	if LogHistogram([]float64{0}, 10) != nil {
-		t.Error("bins without positive values")
 	}
 }

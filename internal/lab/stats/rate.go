@@ -5,39 +5,42 @@ import (
 	"slices"
 )
 
-// Rate is events a second between the instants from and to (nanoseconds, as the events), with Student's
-// interval over equal windows, so that what lasts longer than a request (a batch, a pause) widens it.
-// Events outside do not count.
+// Rate is events a second between the instants from and to (nanoseconds, as the events). Its relative
+// interval is that of the mean time between events, a series whose neighbours may resemble each other (a
+// batch, a pause). Counts of equal windows would do too, but are whole numbers: a steady server's few
+// answers a window would seem to vary. Events outside do not count; they need not be sorted.
 func Rate(events []int64, from, to int64, confidence float64) Estimate {
 	if to <= from {
 		return unknown()
 	}
-	n := 0
-	for _, at := range events {
-		if at >= from && at < to {
-			n++
-		}
+	gaps := gaps(events, from, to)
+	value := float64(len(gaps)) / (float64(to-from) / 1e9)
+	e := Estimate{Value: value, Low: math.NaN(), High: math.NaN(), N: len(gaps)}
+	gap := SeriesMean(gaps, confidence)
+	if len(gaps) >= leastGaps && gap.Bounded() && gap.Low > 0 {
+		e.Low, e.High = value*gap.Value/gap.High, value*gap.Value/gap.Low
 	}
-	seconds := float64(to-from) / 1e9
-	k := min(mostBatches, n/leastBatch)
-	if k < 3 {
-		return Estimate{Value: float64(n) / seconds, Low: math.NaN(), High: math.NaN(), N: n}
-	}
-	e := Mean(windows(events, from, to, k), confidence)
-	per := seconds / float64(k)
-	return Estimate{Value: float64(n) / seconds, Low: max(0, e.Low/per), High: e.High / per, N: n}
+	return e
 }
 
-// windows counts events in k equal windows.
-func windows(events []int64, from, to int64, k int) []float64 {
-	counts := make([]float64, k)
-	width := float64(to-from) / float64(k)
+// leastGaps below which a rate has no interval: a mean of fewer skewed gaps is too uncertain to invert.
+const leastGaps = 10
+
+// gaps from each event between from and to to the one before it, the first to from.
+func gaps(events []int64, from, to int64) []float64 {
+	inside := make([]int64, 0, len(events))
 	for _, at := range events {
 		if at >= from && at < to {
-			counts[min(int(float64(at-from)/width), k-1)]++
+			inside = append(inside, at)
 		}
 	}
-	return counts
+	slices.Sort(inside)
+	out := make([]float64, len(inside))
+	for i, at := range inside {
+		out[i] = float64(at - from)
+		from = at
+	}
+	return out
 }
 
 // Span is a round's part of a rate: events between two instants.
@@ -47,7 +50,7 @@ type Span struct {
 }
 
 // RoundsRate is the rate over rounds. With three rounds or more the interval is Student's over the rounds'
-// rates. With fewer it is the windows' of each, summed as independent.
+// rates. With fewer it is made of each round's own, as independent ones.
 func RoundsRate(rounds []Span, confidence float64) Estimate {
 	each := make([]Estimate, 0, len(rounds))
 	n := 0

@@ -3,14 +3,23 @@ package stats
 // mostLag bounds the sum of autocorrelations.
 const mostLag = 2000
 
+// longSeries is some hundred times the correlation that matters.
+const longSeries = 1 << 15
+
 // EffectiveSize is how many independent observations a series in the order of time is worth for its mean:
 //
 //	n / (1 + 2 sum of autocorrelations)
 //
 // with the sum ended by Geyer's initial positive sequence (1992, Statistical Science 7:473): pairs of
 // neighbouring lags are added as long as they are positive. It is never above n.
+//
+// Of a long series a stretch in the middle is taken for the whole: a million values would take a second.
 func EffectiveSize(series []float64) float64 {
 	n := len(series)
+	if n > longSeries {
+		middle := series[(n-longSeries)/2:][:longSeries]
+		return EffectiveSize(middle) * float64(n) / longSeries
+	}
 	if n < 4 {
 		return float64(n)
 	}

@@ -78,19 +78,38 @@ func (c *Chart) SVG() string { return c.svg("") }
 func (c *Chart) Standalone() string { return c.svg("<style>" + Style + "</style>") }
 
 func (c *Chart) svg(style string) string {
-	var body string
-	var height float64
+	head, top := c.head()
+	draw := c.plot
 	if c.Kind == Stack {
-		body, height = c.stack()
-	} else {
-		body, height = c.plot()
+		draw = c.stack
 	}
+	body, height := draw(top)
 	id := "chart-" + c.ID
 	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 %g %.0f" role="img" aria-labelledby="%[3]s-t %[3]s-d">`+
 		`<title id="%[3]s-t">%[4]s</title><desc id="%[3]s-d">%[5]s</desc>%[6]s`+
 		`<rect class="bg" width="%[1]g" height="%.0[2]f" rx="6"/>`+
-		`<text class="head" x="12" y="22">%[4]s</text>%[7]s</svg>`,
-		width, height, id, html.EscapeString(c.Title), html.EscapeString(c.Alt), style, body)
+		`%[7]s%[8]s</svg>`,
+		width, height, id, html.EscapeString(c.Title), html.EscapeString(c.Alt), style, head, body)
+}
+
+// head writes the title, in as many lines as it needs, and gives where the rest begins.
+func (c *Chart) head() (string, float64) {
+	var b strings.Builder
+	y, line := 22.0, ""
+	flush := func() {
+		fmt.Fprintf(&b, `<text class="head" x="12" y="%.0f">%s</text>`, y, html.EscapeString(fit(line, width-24)))
+		y += 19
+	}
+	for _, word := range strings.Fields(c.Title) {
+		// The title's letters are larger and bold: about 9 wide.
+		if line != "" && 9*float64(len([]rune(line))+1+len([]rune(word))) > width-24 {
+			flush()
+			line = ""
+		}
+		line = strings.TrimSpace(line + " " + word)
+	}
+	flush()
+	return b.String(), y - 9
 }
 
 // legend writes the entries in as many lines as they need and gives the height used.

@@ -82,13 +82,13 @@ func logTicks(lo, hi float64) (ticks []float64) {
 	return ticks
 }
 
-func (c *Chart) plot() (string, float64) {
+func (c *Chart) plot(from float64) (string, float64) {
 	names := make([]string, len(c.Series))
 	for i, s := range c.Series {
 		names[i] = s.Name
 	}
-	key, used := legend(names, c.key, 32)
-	top := 32 + used + 28
+	key, used := legend(names, c.key, from)
+	top := from + used + 28
 	xs, ys := c.values()
 	x := newScale(c.X, xs, left, width-right)
 	y := newScale(c.Y, ys, top+plotHeight, top)

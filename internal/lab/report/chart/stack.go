@@ -12,11 +12,11 @@ const (
 )
 
 // stack draws each bar under its name, so that long names fit a narrow screen.
-func (c *Chart) stack() (string, float64) {
+func (c *Chart) stack(from float64) (string, float64) {
 	key, used := legend(c.Parts, func(i int, x, y float64) string {
 		return fmt.Sprintf(`<g class="%s"><rect class="part" x="%.1f" y="%.1f" width="13" height="13"/></g>`, class(i), x-7, y-7)
-	}, 32)
-	top := 32 + used + 6
+	}, from)
+	top := from + used + 6
 	var totals []float64
 	for _, bar := range c.Bars {
 		totals = append(totals, sum(bar.Values))

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import special, stats
 
 rng = np.random.default_rng(20260214)
-out = {"beta": [], "quantiles": [], "ranks": [], "student": [], "minimum": [], "means": [], "mann_whitney": []}
+out = {"beta": [], "quantiles": [], "ranks": [], "student": [], "minimum": [], "means": []}
 
 for a, b in [(0.5, 0.5), (1, 3), (10, 2.5), (300, 700), (1e5, 3e3), (5e5, 5e5)]:
     for x in [0.001, 0.2, 0.5, a / (a + b), 0.97]:
@@ -32,12 +32,4 @@ for n in [2, 3, 30, 500]:
     values = rng.normal(50, 7, n)
     low, high = stats.t.interval(0.95, n - 1, values.mean(), stats.sem(values))
     out["means"].append({"values": values.tolist(), "want": [values.mean(), low, high]})
-for na, nb, ties in [(3, 4, False), (8, 8, False), (20, 15, False), (20, 150, False), (60, 40, False), (12, 9, True), (9, 30, True), (200, 300, True)]:
-    a, b = rng.normal(0, 1, na), rng.normal(0.4, 1.2, nb)
-    if ties:
-        a, b = a.round(1), b.round(1)
-    ties = len(np.unique(np.concatenate([a, b]))) < na + nb
-    exact = not ties and min(na, nb) <= 20
-    u, p = stats.mannwhitneyu(a, b, method="exact" if exact else "asymptotic")
-    out["mann_whitney"].append({"a": a.tolist(), "b": b.tolist(), "u": float(u), "p": float(p)})
 print(json.dumps(out))
