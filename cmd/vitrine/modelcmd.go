@@ -113,7 +113,7 @@ With --format repository FOLDER becomes a model repository in Triton's layout, f
 vitrine serve --model-repository FOLDER: the model, and two that share its queue, for pixels and for
 image files.`,
 		Example: "  vitrine model export synthetic --format safetensors --output exported\n" +
-			"  vitrine model export synthetic --format repository --output models && vitrine serve --model-repository models",
+			"  vitrine model export synthetic --format repository --output models",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: completeModel,
 		RunE: func(cmd *cobra.Command, args []string) error {
