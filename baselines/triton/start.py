@@ -100,9 +100,11 @@ def repository(root, a, onnx):
     template = open(f"{HERE}/config.pbtxt").read()
     for name, (datatype, dims) in models.items():
         os.makedirs(f"{root}/models/{name}/1")
+        decodes = name.endswith("decoded")
+        instances = max(a.instances, os.cpu_count()) if decodes else a.instances  # Pillow in one process would leave cores idle
         with open(f"{root}/models/{name}/config.pbtxt", "w") as out:
-            out.write(template.format(name=name, datatype=datatype, dims=dims, batching=batching, instances=a.instances,
-                                      run="decode" if name.endswith("decoded") else a.model, providers=a.providers, threads=a.threads))
+            out.write(template.format(name=name, datatype=datatype, dims=dims, batching=batching, instances=instances,
+                                      run="decode" if decodes else a.model, providers=a.providers, threads=a.threads))
         shutil.copy(f"{HERE}/model.py", f"{root}/models/{name}/1")
         if onnx:
             os.symlink(onnx, f"{root}/models/{name}/1/model.onnx")

@@ -74,6 +74,25 @@ func TestShortStudyInEveryFormat(t *testing.T) {
 	golden(t, "short.html", b.Bytes())
 }
 
+func TestIdentifiersAreUnique(t *testing.T) {
+	var b bytes.Buffer
+	if err := build("", []*run{study(1)}, nil).HTML(&b); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, m := range regexp.MustCompile(` id="([^"]*)"`).FindAllStringSubmatch(b.String(), -1) {
+		if seen[m[1]] || m[1] == "" {
+			t.Errorf("the identifier %q is there twice", m[1])
+		}
+		seen[m[1]] = true
+	}
+	for _, m := range regexp.MustCompile(`href="#([^"]*)"`).FindAllStringSubmatch(b.String(), -1) {
+		if !seen[m[1]] {
+			t.Errorf("a link leads to %q, which is nowhere", m[1])
+		}
+	}
+}
+
 // A reader who knows only the reference finds each of its tables by its columns.
 func TestReferenceColumnsAreThere(t *testing.T) {
 	text := markdown(t, build("", []*run{study(1)}, nil))
