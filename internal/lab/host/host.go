@@ -1,5 +1,5 @@
-// Package host reads what figures depend on: the machine, for a record's manifest, and the process' own
-// use of it. Names of machines are left out.
+// Package host reads the machine that figures depend on, for a record's manifest. Names of machines are
+// left out.
 package host
 
 import (

@@ -36,7 +36,16 @@ func mean(unit figure.Unit, rounds [][]float64) figure.Figure {
 	if len(slices.Concat(rounds...)) == 0 {
 		return figure.Figure{}
 	}
-	return fromEstimate(unit, stats.RoundsMean(rounds, stats.Confidence))
+	return atLeastZero(fromEstimate(unit, stats.RoundsMean(rounds, stats.Confidence)))
+}
+
+// atLeastZero ends an interval at 0, for quantities that cannot be negative: Student's interval does not
+// know that.
+func atLeastZero(f figure.Figure) figure.Figure {
+	if f.Value >= 0 && f.Low < 0 {
+		f.Low = 0
+	}
+	return f
 }
 
 // rate of successful answers, from the first due instant over the time that the cell measured.

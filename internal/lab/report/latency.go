@@ -67,7 +67,7 @@ func (g *group) counts(t *page.Table) {
 	text := ""
 	for _, r := range pick(g.results, scenario(record.Single), ordinary) {
 		if n := r.count(); n > 0 {
-			text += fmt.Sprintf("; %s %d in %s", r.subject.Name, n, plural(len(r.rounds()), "round"))
+			text += fmt.Sprintf("; %s %s in %s", r.subject.Name, number(n).Text, plural(len(r.rounds()), "round"))
 		}
 	}
 	if text != "" {
@@ -184,8 +184,7 @@ func (r *result) breakdown() (parts []component, total figure.Figure) {
 	if rest.Value < 0 {
 		rest = figure.Point(figure.Millis, 0, rest.N)
 	}
-	parts = append(parts, component{"Server overhead", rest}, component{"Network + transfer", r.network()})
-	return parts, total
+	return append(parts, component{"Server overhead", atLeastZero(rest)}, component{"Network + transfer", atLeastZero(r.network())}), total
 }
 
 func breakdowns(g *group) (parts []page.Part) {

@@ -12,19 +12,20 @@ import (
 
 // metric is a row or a column of a comparison: what is read from a result, and which way is better.
 type metric struct {
-	name  string
-	of    func(*result) figure.Figure
-	lower bool    // better
-	q     float64 // of a quantile; 0 otherwise
-	plain bool    // not a latency and not a rate: nothing is better
+	name   string
+	of     func(*result) figure.Figure
+	lower  bool    // better
+	q      float64 // of a quantile; 0 otherwise
+	client bool    // a latency of the client: anomalies are marked on it
+	plain  bool    // not a latency and not a rate: nothing is better
 }
 
 func latency(name string, q float64) metric {
-	return metric{name: name, of: func(r *result) figure.Figure { return r.quantile(q) }, lower: true, q: q}
+	return metric{name: name, of: func(r *result) figure.Figure { return r.quantile(q) }, lower: true, q: q, client: true}
 }
 
 var (
-	meanLatency = metric{name: "Mean", of: (*result).mean, lower: true}
+	meanLatency = metric{name: "Mean", of: (*result).mean, lower: true, client: true}
 	leastOf     = metric{name: "Min", of: (*result).least, lower: true}
 	images      = metric{name: "Throughput", of: (*result).throughput}
 	requests    = metric{name: "Requests/s", of: (*result).answered}
@@ -53,11 +54,11 @@ func (m metric) value(t *page.Table, r *result) page.Value {
 	if v.Figure == nil && m.name == compute.name {
 		v = r.estimate()
 	}
-	if why := r.anomaly(); why != "" && m.lower && v.Figure != nil {
+	if why := r.anomaly(); why != "" && m.client && v.Figure != nil {
 		v.Marks = append(v.Marks, t.Mark(why))
 	}
 	if len(reasons) > 0 {
-		v.Marks = append(v.Marks, t.Mark(r.subject.Name+": "+strings.Join(reasons, "; ")+"."))
+		v.Marks = append(v.Marks, t.Mark(r.subject.Name+": "+brief(reasons)+"."))
 	}
 	return v
 }
@@ -69,9 +70,17 @@ func refused(t *page.Table, r *result, status string, reasons []string) page.Val
 		v.Text = "INVALID"
 	}
 	if len(reasons) > 0 {
-		v.Marks = []string{t.Mark(fmt.Sprintf("%s, %s: %s.", r.subject.Name, strings.ToLower(v.Text), strings.TrimSuffix(strings.Join(reasons, "; "), ".")))}
+		v.Marks = []string{t.Mark(fmt.Sprintf("%s, %s: %s.", r.subject.Name, strings.ToLower(v.Text), strings.TrimSuffix(brief(reasons), ".")))}
 	}
 	return v
+}
+
+// brief names two reasons at most; the table of refused cells has them all.
+func brief(reasons []string) string {
+	if len(reasons) > 2 {
+		return fmt.Sprintf("%s; and %d more like it or others", reasons[0], len(reasons)-1)
+	}
+	return strings.Join(reasons, "; ")
 }
 
 // estimate is a range that a record gives in place of a measurement: it takes no part in comparisons.

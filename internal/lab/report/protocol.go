@@ -240,7 +240,7 @@ func protocolImpact(b *book) *page.Part {
 		if !out.Known() && !net.Known() {
 			continue
 		}
-		t.Rows = append(t.Rows, []page.Value{page.Words(formatName(cmp.Or(r.params.Format, r.subject.Format))), page.Number(out), page.Number(net), page.Words(usedBy(r))})
+		t.Rows = append(t.Rows, []page.Value{page.Words(formatName(cmp.Or(r.params.Format, r.subject.Format))), page.Number(out), page.Number(atLeastZero(net)), page.Words(usedBy(r))})
 		if out.Known() && net.Known() && net.Value > 0 {
 			addPoint(c, formatName(r.subject.Format), chart.Point{X: out.Value / 1024, Y: net.Value})
 			c.Alt += fmt.Sprintf("%s by %s: %s, %s. ", formatName(r.subject.Format), r.subject.Name, out.Text(), net.Text())

@@ -358,7 +358,7 @@ func clientBottleneck(g *group) (out []conclusion) {
 		late := r.lateness()
 		switch {
 		case status == record.Invalid:
-			out = append(out, say(nil, "%s, %s is INVALID: %s.", r.subject.Name, describe(r), strings.Join(reasons, "; ")))
+			out = append(out, say(nil, "%s, %s is INVALID: %s.", r.subject.Name, describe(r), brief(reasons)))
 		case status == record.OK && r.p50().Known() && late.Value > lateHarness*r.p50().Value:
 			out = append(out, say(figures(late, r.p50()), "%s, %s: the harness was late by %s (p99), more than a tenth of the median latency %s.", r.subject.Name, describe(r), late.Text(), r.p50().Text()))
 		}

@@ -307,12 +307,12 @@ func winner(subjects []string, m metric, values []page.Value) page.Value {
 		return page.Words(subjects[best] + " alone")
 	}
 	f := m.advantage(*values[best].Figure, *rest[second].Figure)
-	if f.HasInterval() && !f.Above(1) {
-		return page.Words("none clear")
-	}
 	v := page.Number(f)
-	if !f.HasInterval() {
+	switch {
+	case !f.HasInterval():
 		v.From = "no interval"
+	case !values[best].Best:
+		return page.Words("none clear")
 	}
 	v.Text = subjects[best] + " by " + v.Text
 	return v

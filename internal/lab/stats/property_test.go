@@ -61,9 +61,9 @@ func TestIntervalsCover(t *testing.T) {
 			return Quantile(slices.Sorted(slices.Values(lognormal(r, 1000))), 0.99, 0.95)
 		}},
 		{"mean of 10", 5, 0.94, 0.96, func(r *rand.Rand) Estimate { return Mean(autoregressive(r, 10, 5, 0), 0.95) }},
-		{"mean of a series of 2,000", 5, 0.92, 0.96, func(r *rand.Rand) Estimate { return SeriesMean(autoregressive(r, 2000, 5, 0.8), 0.95) }},
-		{"median of a series of 2,000", 5, 0.92, 0.98, func(r *rand.Rand) Estimate {
-			return RoundsQuantile([][]float64{autoregressive(r, 2000, 5, 0.8)}, 0.5, 0.95)
+		{"mean of a series of 600", 5, 0.90, 0.96, func(r *rand.Rand) Estimate { return SeriesMean(autoregressive(r, 600, 5, 0.8), 0.95) }},
+		{"median of a series of 600", 5, 0.92, 0.98, func(r *rand.Rand) Estimate {
+			return RoundsQuantile([][]float64{autoregressive(r, 600, 5, 0.8)}, 0.5, 0.95)
 		}},
 		{"mean of four shifting rounds", 5, 0.935, 0.965, func(r *rand.Rand) Estimate {
 			rounds := make([][]float64, 4)

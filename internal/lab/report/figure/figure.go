@@ -125,10 +125,16 @@ func (f Figure) Above(x float64) bool { return f.HasInterval() && f.Low > x }
 // Below tells whether the whole interval lies below x.
 func (f Figure) Below(x float64) bool { return f.HasInterval() && f.High < x }
 
-// Apart tells whether the two intervals allow no common value, by the interval of their ratio.
-func Apart(a, b Figure) bool {
-	r := Ratio(a, b, Times)
-	return r.Above(1) || r.Below(1)
+// Apart tells whether the interval of the ratio of two figures leaves out 1. It takes only the ends that
+// face each other: a small sample may give the lower end of a high quantile and not its upper.
+func Apart(a, b Figure) bool { return exceeds(a, b) || exceeds(b, a) }
+
+// exceeds tells whether the lower end of a/b, as Ratio has it, lies above 1.
+func exceeds(a, b Figure) bool {
+	if !a.known || !b.known || !(a.Low > 0) || !(b.Value > 0) || !(b.High > 0) || math.IsInf(b.High, 0) {
+		return false
+	}
+	return math.Log(a.Value/b.Value) > math.Hypot(math.Log(a.Value/a.Low), math.Log(b.High/b.Value))
 }
 
 type wire struct {

@@ -16,6 +16,7 @@ func TestText(t *testing.T) {
 		{Point(Millis, 1842.24, 0), "1,842 ms"},
 		{Point(Millis, 52.5, 0), "52.5 ms"},
 		{Point(Millis, 0.01, 0), "0.01 ms"},
+		{Of(Millis, 0.0024, 0.0019, 0.0030, 9), "2.4 µs (1.9–3.0)"},
 		{Of(Millis, 55.83, 55.12, 56.61, 30), "55.8 ms (55.1–56.6)"},
 		{Of(Millis, 55.83, 40.1, 71.9, 30), "56 ms (40–72)"},
 		{Of(Images, 43.2164, 43.205, 43.229, 30), "43.216 img/s (43.205–43.229)"},
@@ -73,6 +74,9 @@ func TestClaimsNeedIntervals(t *testing.T) {
 	c, d := Of(Millis, 10, 9, 11, 9), Of(Millis, 20, 18, 22, 9)
 	if !Apart(c, d) || !Ratio(d, c, Times).Above(1.5) {
 		t.Error("figures far apart were not told apart")
+	}
+	if half := Of(Millis, 20, 18, math.NaN(), 9); !Apart(c, half) || !Apart(half, c) || Apart(Of(Millis, 30, 25, 35, 9), half) {
+		t.Error("a figure with a lower end alone was not told from what lies below it, or was from what lies above")
 	}
 	if Apart(c, Of(Millis, 10.5, 9.5, 11.5, 9)) {
 		t.Error("overlapping figures were told apart")

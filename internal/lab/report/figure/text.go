@@ -56,7 +56,10 @@ var binary = []struct {
 // display is the divisor and the name of the unit that suits the value. A payload of less than 1 GiB
 // stays in KiB, so that a column can be read down.
 func (f Figure) display() (float64, string) {
-	if f.Unit != Bytes {
+	switch {
+	case f.Unit == Millis && f.Value != 0 && math.Abs(f.Value) < 0.01:
+		return 1e-3, "µs"
+	case f.Unit != Bytes:
 		return 1, string(f.Unit)
 	}
 	for _, b := range binary {

@@ -1,8 +1,8 @@
 //go:build !unix
 
-package host
+package load
 
 import "time"
 
-// processorTime is not read here.
+// processorTime is unknown here.
 func processorTime() time.Duration { return 0 }
