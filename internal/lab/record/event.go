@@ -90,6 +90,9 @@ var errUnknownKind = errors.New("unknown kind")
 
 // parseEvent reads one line.
 func parseEvent(line []byte) (Event, error) {
+	if bytes.HasPrefix(line, requestsHead) {
+		return parseRequests(line)
+	}
 	var head struct {
 		Kind string `json:"kind"`
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -376,6 +377,19 @@ func TestReaderErrorsNameTheLine(t *testing.T) {
 	}
 }
 
+func TestParseInt(t *testing.T) {
+	for text, want := range map[string]int64{"0": 0, "-7": -7, "9223372036854775807": math.MaxInt64, "-9223372036854775808": math.MinInt64} {
+		if v, end := parseInt([]byte(text), 0); v != want || end != len(text) {
+			t.Errorf("%s: %d, %d", text, v, end)
+		}
+	}
+	for _, text := range []string{"", "-", "x", "01", "9223372036854775808", "-9223372036854775809", "92233720368547758070"} {
+		if v, end := parseInt([]byte(text), 0); end != -1 {
+			t.Errorf("%s: %d, %d", text, v, end)
+		}
+	}
+}
+
 func TestLaterAdditionsAreIgnored(t *testing.T) {
 	text := `{"kind":"manifest","version":1,"run":"a","future":{"x":[1]}}` + "\n" + `{"kind":"hologram","x":1}` + "\n" +
 		`{"kind":"cell","id":1,"new":true}` + "\n" + `{"kind":"requests","cell":1,"n":1,"due":[7],"ttl":[3],"done":5}`
@@ -471,6 +485,52 @@ func rewritten(t *testing.T, data *Data) {
 			}
 		}
 	}
+}
+
+// FuzzColumns checks the quick way of taking a line apart against encoding/json.
+func FuzzColumns(f *testing.F) {
+	for _, seed := range []string{
+		`{"kind":"requests","cell":1,"n":2,"due":[5,-1],"done":[9,-9223372036854775807],"status":200}`,
+		`{"kind":"requests","cell":1,"n":0,"due":[]}`,
+		`{"kind":"requests","cell":1,"n":1,"due":[ 7 , 8],"future":{"a":[1]}}`,
+		`{"kind":"requests","cell":1,"n":1,"due":[07],"errors":["x]"],"error":1}`,
+		`{"kind":"requests","cell":1,"n":1,"due":[1],"done":null}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		raw := splitColumns(line)
+		if raw == nil {
+			return
+		}
+		quick := blockReader{raw: raw}
+		got := quick.read()
+		if quick.err != nil {
+			return // a column that is used is wrong; encoding/json may say so earlier
+		}
+		var slow blockReader
+		if err := json.Unmarshal(line, &slow.raw); err != nil {
+			// A column that nobody knows may be no JSON.
+			return
+		}
+		if want := slow.read(); slow.err != nil || !reflect.DeepEqual(want, got) {
+			t.Fatalf("%s: %v\n%+v, want %+v", line, slow.err, got, want)
+		}
+	})
+}
+
+// BenchmarkParse is the reader's part.
+func BenchmarkParse(b *testing.B) {
+	line := newColumnEncoder().append(nil, 1, randomRequests(lineRequests, 1))
+	line = bytes.TrimSpace(line)
+	n := 0
+	for b.Loop() {
+		if _, err := parseEvent(line); err != nil {
+			b.Fatal(err)
+		}
+		n += lineRequests
+	}
+	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "requests/s")
 }
 
 // BenchmarkAdd is the worker's part alone; allocations are of the whole process.
