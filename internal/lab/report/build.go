@@ -40,11 +40,36 @@ func build(title string, runs, reference []*run) *page.Document {
 	if modelled {
 		d.Sections = append(d.Sections, model)
 	}
+	d.Summary = summary(d.Sections)
 	d.Sections = append(d.Sections, method(b), rawData(b))
 	if missing := leftOut(used, some, modelled); len(missing.Text) > 1 {
 		d.Sections = append(d.Sections, missing)
 	}
 	return d
+}
+
+// headlines are the rules whose findings head the document, in this order; the others are for those who
+// read the step.
+var headlines = []string{
+	"winner-changes-with-card", "record-beaten", "cheapest", "payload-and-network", "protocol-change",
+	"serialization-dominates", "scaling-poor", "compute-is-not-latency", "network-dominates", "single-image-winner",
+}
+
+const mostHeadlines = 8
+
+// summary picks at most two findings of each headline rule.
+func summary(sections []page.Section) (top []page.Finding) {
+	for _, rule := range headlines {
+		taken := 0
+		for _, s := range sections {
+			for _, f := range s.Findings {
+				if f.Rule == rule && taken < 2 && len(top) < mostHeadlines {
+					top, taken = append(top, f), taken+1
+				}
+			}
+		}
+	}
+	return top
 }
 
 func titleOf(runs []*run) string {

@@ -145,6 +145,11 @@ func TestRulesAreDocumented(t *testing.T) {
 	for _, r := range bookRules {
 		names = append(names, r.name)
 	}
+	for _, name := range headlines {
+		if !slices.Contains(names, name) {
+			t.Errorf("the headline %s is no rule", name)
+		}
+	}
 	for _, name := range names {
 		if !strings.Contains(string(text), "| `"+name+"` |") {
 			t.Errorf("docs/figures.md lacks the rule %s", name)

@@ -311,7 +311,11 @@ func (c *Comparison) Document() *page.Document {
 func (c *Comparison) lead() []string {
 	var out []string
 	if len(c.Rows) > 0 {
-		out = append(out, fmt.Sprintf("Overall: %s (geometric mean over %s, each by its first metric that has an interval).", c.Verdict, plural(c.Overall.N, "cell")))
+		text := "Overall: " + c.Verdict
+		if c.Overall.N > 0 {
+			text += fmt.Sprintf(" (geometric mean over %s, each by its first metric that has an interval)", plural(c.Overall.N, "cell"))
+		}
+		out = append(out, text+".")
 		if c.Interleaved {
 			out = append(out, "The rounds of the two were taken in turns within one run and are compared in pairs.")
 		} else {

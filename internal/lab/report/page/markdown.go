@@ -12,6 +12,12 @@ func (d *Document) Markdown(w io.Writer) error {
 	m := &markdown{bufio.NewWriter(w)}
 	m.printf("# %s\n", inline(d.Title))
 	m.paragraphs(d.Lead)
+	if len(d.Summary) > 0 {
+		m.printf("\n## In short\n\n")
+	}
+	for _, f := range d.Summary {
+		m.printf("- %s (`%s`)\n", inline(f.Text), f.Rule)
+	}
 	m.contents(d.Sections)
 	for i, s := range d.Sections {
 		m.section(i+1, s)

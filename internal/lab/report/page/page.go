@@ -15,6 +15,7 @@ type Document struct {
 	Schema   int       `json:"schema"`
 	Title    string    `json:"title"`
 	Lead     []string  `json:"lead,omitempty"`
+	Summary  []Finding `json:"summary,omitempty"` // the findings that matter most, which sections have again
 	Sections []Section `json:"sections"`
 }
 

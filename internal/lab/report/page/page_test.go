@@ -23,7 +23,7 @@ func sample() *Document {
 	v.Best, v.Star, v.From = true, true, hostile
 	v.Marks = []string{t.Mark(hostile)}
 	t.Rows = [][]Value{{Words(hostile), v}, {Words("x"), {Text: "timeout", Status: "timeout"}}}
-	return &Document{Schema: Schema, Title: hostile, Lead: []string{hostile}, Sections: []Section{{
+	return &Document{Schema: Schema, Title: hostile, Lead: []string{hostile}, Summary: []Finding{{Rule: "r", Text: hostile}}, Sections: []Section{{
 		ID: "s", Title: hostile, Context: []string{"GPU: " + hostile}, Text: []string{hostile},
 		Parts: []Part{{ID: "p", Title: hostile, Table: t, Charts: []*chart.Chart{{
 			ID: "c", Kind: chart.Lines, Title: hostile, Alt: hostile,
