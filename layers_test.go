@@ -39,6 +39,9 @@ var rules = []rule{
 	{"internal/lab/record", []string{"internal/"}, "a leaf: records outlive the programs that wrote them"},
 	{"internal/lab/stats", []string{"internal/"}, "a leaf: statistics see numbers only"},
 	{"internal/lab/host", []string{"internal/lab/target", "internal/lab/load", "internal/lab/plan", "internal/lab/report"}, "it describes a machine to the record"},
+	{"internal/lab/plan", []string{"internal/engine", "internal/model", "internal/lab/load", "internal/lab/link", "internal/lab/scenario"}, "a plan says what to measure and measures nothing"},
+	{"internal/lab/scenario", []string{"internal/service", "internal/model", "internal/lab/report"}, "it writes records and does not read them; whoever calls it makes its engines"},
+	{"internal/lab/watch", []string{"internal/"}, "a screen reads counters"},
 	{"client", []string{"internal/service", "internal/engine", "internal/batcher", "internal/front", "internal/preproc", "internal/lab"}, "public: a client links no server"},
 }
 

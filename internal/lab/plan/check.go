@@ -98,6 +98,7 @@ func (c *checker) servers() {
 			c.fail("lifetime: want study or step", "servers", i, "lifetime")
 		}
 		seen[v.Name] = true
+		c.editions(slices.Collect(maps.Keys(v.NeedsIn)), "servers", i, "needs_in")
 		c.url(v.Ready, "servers", i, "ready")
 		c.url(v.Metrics, "servers", i, "metrics")
 		if v.Ready == "" {
@@ -125,7 +126,9 @@ func (c *checker) targets() {
 		if t.Format == target.InProcess && t.Engine.Name == "" {
 			c.fail(fmt.Sprintf("target %q is in process and names no engine", t.Name), "targets", i)
 		}
-		c.url(t.Metrics, "targets", i, "metrics")
+		if t.Metrics != "off" {
+			c.url(t.Metrics, "targets", i, "metrics")
+		}
 		c.editions(t.Editions, "targets", i, "editions")
 	}
 	if len(c.study.Targets) == 0 {

@@ -85,12 +85,15 @@ type expander struct {
 }
 
 func (x *expander) note(step, format string, args ...any) {
-	x.out.Notes = append(x.out.Notes, record.Note{Step: step, Text: fmt.Sprintf(format, args...)})
+	n := record.Note{Step: step, Text: fmt.Sprintf(format, args...)}
+	if !slices.Contains(x.out.Notes, n) {
+		x.out.Notes = append(x.out.Notes, n)
+	}
 }
 
 func (x *expander) findMissing() {
 	for _, v := range x.study.Servers {
-		for _, path := range v.Needs {
+		for _, path := range slices.Concat(v.Needs, v.NeedsIn[x.name]) {
 			if !x.exists(path) {
 				x.missing[v.Name] = path
 				x.note("", "targets of the server %q are left out: %s does not exist", v.Name, baseName(path))
@@ -100,10 +103,10 @@ func (x *expander) findMissing() {
 	}
 }
 
-// baseName is the last two parts of a path: a record names no machine's folders.
+// baseName is the last three parts of a path: a record names no machine's folders.
 func baseName(path string) string {
 	parts := strings.Split(path, "/")
-	return strings.Join(parts[max(0, len(parts)-2):], "/")
+	return strings.Join(parts[max(0, len(parts)-3):], "/")
 }
 
 // sayBounds notes what the edition bounds in every cell.
@@ -202,7 +205,7 @@ func (x *expander) combine(step string, b Block) []Cell {
 	s.Instances = keep(x, step, b.Scenario, "instances", s.Instances, k.Instances)
 	s.Link = keep(x, step, b.Scenario, "link", s.Link, k.Link)
 	s.Input = keep(x, step, b.Scenario, "input", s.Input, k.Input)
-	cells := []Cell{{Rounds: x.bound(s.Rounds, x.edition.Most.Rounds), Params: x.base(b.Scenario, s)}}
+	cells := []Cell{{Rounds: bound(s.Rounds, x.edition.Most.Rounds), Params: x.base(b.Scenario, s)}}
 	cells = each(cells, s.Instances, func(c *Cell, v int) { c.Params.Instances = v })
 	cells = each(cells, s.Input, func(c *Cell, v string) { c.Input = v })
 	cells = each(cells, s.Link, func(c *Cell, v string) { c.Params.Link = noLink(v) })
@@ -226,12 +229,13 @@ func noLink(v string) string {
 func (x *expander) base(scenario string, s Settings) record.Params {
 	m := x.edition.Most
 	p := record.Params{
-		Requests: x.bound(s.Requests, m.Requests),
-		Duration: time.Duration(x.bound(int(s.Duration), int(m.Duration))),
-		Timeout:  time.Duration(x.bound(int(s.Timeout), int(m.Timeout))),
+		Requests: bound(s.Requests, m.Requests), Duration: bound(s.Duration, m.Duration), Timeout: bound(s.Timeout, m.Timeout),
 	}
 	if s.Warmup != nil {
-		p.Warmup = x.bound(*s.Warmup, m.Warmup)
+		p.Warmup = bound(*s.Warmup, m.Warmup)
+	}
+	if p.Duration == 0 && uses[scenario].wire {
+		p.Duration = m.Duration // a cell that only counts requests ends by the clock too
 	}
 	if scenario == record.RateSearch {
 		p.Bound, p.Quantile = s.Bound, s.Quantile
@@ -239,10 +243,9 @@ func (x *expander) base(scenario string, s Settings) record.Params {
 	return p
 }
 
-// bound is v, or the edition's bound where that is lower; 0 bounds nothing, but a value that is not set
-// takes the bound.
-func (x *expander) bound(v, most int) int {
-	if most > 0 && (v > most || v == 0) && !(v == 0 && most == x.edition.Most.Warmup) {
+// bound is v, or the edition's bound where that is lower.
+func bound[T int | time.Duration](v, most T) T {
+	if most > 0 && v > most {
 		return most
 	}
 	return v

@@ -81,6 +81,11 @@ func (s *Study) expandVariables(set map[string]string, c *checker) {
 		for j := range v.Needs {
 			v.Needs[j] = substitute(v.Needs[j], values, func(name string) { c.fail("unknown variable ${"+name+"}", "servers", i, "needs", j) })
 		}
+		for edition, files := range v.NeedsIn {
+			for j := range files {
+				files[j] = substitute(files[j], values, func(name string) { c.fail("unknown variable ${"+name+"}", "servers", i, "needs_in", edition, j) })
+			}
+		}
 		for k := range v.Env {
 			v.Env[k] = substitute(v.Env[k], values, func(name string) { c.fail("unknown variable ${"+name+"}", "servers", i, "env", k) })
 		}

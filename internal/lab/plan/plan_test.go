@@ -27,7 +27,7 @@ servers:
   - name: b
     start: run-b
     ready: http://127.0.0.1:9001/health
-    needs: [/opt/venv/bin/python]
+    needs_in: {ci: [/opt/venv/bin/python]}
 targets:
   - {name: A, server: a, url: "http://127.0.0.1:${port}", format: oip-binary}
   - {name: B, server: b, url: http://127.0.0.1:9001, format: embed-base64}
@@ -95,7 +95,7 @@ func TestExpandAnEdition(t *testing.T) {
 		notes = append(notes, n.Step+": "+n.Text)
 	}
 	for _, want := range []string{
-		`targets of the server "b" are left out: bin/python does not exist`,
+		`targets of the server "b" are left out: venv/bin/python does not exist`,
 		"4: cold_start is left out (five minutes)", "4: concurrency is left out (five minutes)",
 		"4: batch: batch [32] left out (five minutes)", `6B: step 6B (scaling) is not part of edition "ci"`,
 		"at most 2 rounds, 10 requests, 2s",

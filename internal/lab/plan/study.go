@@ -66,9 +66,10 @@ type Server struct {
 	Ready   string            `yaml:"ready"`   // a URL that answers 2xx when the server takes requests
 	Metrics string            `yaml:"metrics"` // a Prometheus address
 	// Needs are files that must exist; where one does not, the server's targets are left out with a note.
-	Needs    []string      `yaml:"needs"`
-	Within   time.Duration `yaml:"within"`   // longest time from the start to ready
-	Lifetime string        `yaml:"lifetime"` // study (the default) or step: started anew for each step
+	Needs    []string            `yaml:"needs"`
+	NeedsIn  map[string][]string `yaml:"needs_in"` // more of them, by edition
+	Within   time.Duration       `yaml:"within"`   // longest time from the start to ready
+	Lifetime string              `yaml:"lifetime"` // study (the default) or step: started anew for each step
 }
 
 // Target is a server in one format, or an engine in process.

@@ -26,7 +26,7 @@ type Cell struct {
 	Requests  int           // most; 0 is no bound
 	Duration  time.Duration // longest; 0 is no bound
 	Read      func() Counts // nil where no requests are counted
-	Remaining time.Duration // of all cells after this one, as far as their durations tell; 0 is unknown
+	Remaining time.Duration // of all cells after this one at most, as far as they are bounded by a time; 0 is unknown
 }
 
 // Live shows cells one after the other. Begin, End and Say may be called by one goroutine.
@@ -132,7 +132,7 @@ func (l *Live) measure() {
 func (l *Live) frame() []string {
 	head := fmt.Sprintf("[%d/%d] %s", l.cell.Number, l.cell.Of, l.cell.Title)
 	if l.cell.Remaining > 0 {
-		head += "   about " + l.cell.Remaining.Round(time.Second).String() + " left after it"
+		head += "   then up to " + l.cell.Remaining.Round(time.Second).String()
 	}
 	lines := []string{head, "  " + l.progress()}
 	if len(l.rates) > 0 {
