@@ -213,3 +213,64 @@ func (e *Engine) speed(t *testing.T, r *instance) error {
 	}
 	return nil
 }
+
+// limited drops all launches but the first few.
+type limited struct {
+	driver.GPU
+	left int
+}
+
+func (g *limited) Launch(l driver.Launch, s driver.Stream) error {
+	if g.left--; g.left < 0 {
+		return nil
+	}
+	return g.GPU.Launch(l, s)
+}
+
+// TestCardOperators prints what each kernel of a forward pass adds to its time.
+func TestCardOperators(t *testing.T) {
+	if os.Getenv("VITRINE_CARD_SPEED") == "" {
+		t.Skip("VITRINE_CARD_SPEED is not set")
+	}
+	m, _ := model.Preset("ViT-B-32-quickgelu")
+	e := openCard(t, synthetic(t, m, false), Options{Precision: engine.FP16, Instances: 1})
+	r := <-e.idle
+	defer func() { e.idle <- r }()
+	rows, _ := filled(t, e, 1)
+	err := driver.Do(e.gpu, func() error {
+		c := &card{GPU: e.gpu, t: t, stream: r.stream}
+		at := make([]driver.Pointer, e.spec.MaxBatch)
+		for i := range at {
+			at[i] = c.alloc(150528)
+			c.check(e.gpu.CopyIn(at[i], rows[0].Bytes()))
+		}
+		for _, n := range []int{1, 8, 32, 512} {
+			r.fill(tensor.FormatUint8HWC, at[:n])
+			l := e.launcher(r.stream)
+			c.check(r.arena.forward(l, e.weights, n))
+			total, last := l.count, 0.0
+			fmt.Printf("b%d, %d kernels:", n, total)
+			for k := 1; k <= total; k++ {
+				us := c.time(1, func(int) {
+					l := e.launcher(r.stream)
+					l.gpu = &limited{e.gpu, k}
+					c.check(r.arena.forward(l, e.weights, n))
+				})
+				if k <= 14 || k > total-10 {
+					fmt.Printf(" %.1f", us-last)
+				} else if k == 15 {
+					fmt.Printf(" ...")
+				}
+				last = us
+			}
+			fmt.Printf(" total %.1f\n", last)
+		}
+		for _, p := range c.allocated {
+			c.check(c.Free(p))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

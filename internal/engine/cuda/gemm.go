@@ -67,7 +67,8 @@ var (
 		{"1x96", 64, 96, 160, 5, 1, 1, 2, 96, true, both},
 		{"1x128", 64, 128, 160, 4, 1, 1, 2, 128, true, both},
 		{"1x192", 64, 192, 160, 6, 1, 1, 1, 192, true, both},
-		{"2x128", 128, 128, 288, 3, 1, 1, 2, 128, true, both},
+		{"2x128", 128, 128, 320, 3, 1, 1, 2, 128, true, both},
+		{"2x128m2", 128, 128, 320, 3, 2, 1, 2, 128, true, both},
 		{"2x192m2", 128, 192, 384, 5, 2, 1, 1, 192, true, both},
 		{"2x256", 128, 256, 384, 4, 1, 1, 1, 256, true, both},
 		{"2x256m2", 128, 256, 384, 4, 2, 1, 1, 256, true, both},
@@ -86,7 +87,7 @@ const blockK = 64
 func (v variant) shared() int {
 	bytes := v.stages * (v.rows + v.cols) * 2 * blockK
 	if v.hopper {
-		bytes += 16*v.stages + 1024 // barriers, alignment
+		bytes += 16*v.stages + 32 + 2*8*(v.rows+v.cols) + 1024 // barriers, what two epilogues need, alignment
 	}
 	return bytes
 }
@@ -135,8 +136,11 @@ func (v variant) cycles(m, n, k, multiprocessors int) float64 {
 	return 1500 + float64(waves)*(float64(ceil(k, blockK)/v.split)*step+finish)
 }
 
-// choose is the fastest variant for a product by the estimate.
+// choose is the fastest variant for a product: as measured, where such a product was, else by the estimate.
 func choose(from []variant, m, n, k int, e epilogue, multiprocessors int) (variant, error) {
+	if v, ok := measured(from, m, n, k, e); ok {
+		return v, nil
+	}
 	best, found := math.Inf(1), -1
 	for i, v := range from {
 		if !v.fits(n, k, e) {

@@ -95,75 +95,107 @@ template <typename T> __device__ __forceinline__ T* element(const void* base, in
 }
 
 // finish takes two adjacent columns of a row through the epilogue.
-template <int E> __device__ __forceinline__ float2 finish(const GemmArgs& g, float a, float b, int col, RowNorm norm, float2 residual) {
-  const float2 bias = *reinterpret_cast<const float2*>(g.bias + col);
+template <int E> __device__ __forceinline__ float2 finish(float a, float b, float2 bias, float2 sums, RowNorm norm, float2 residual) {
   if (E == kResidual) return {a + bias.x + residual.x, b + bias.y + residual.y};
-  const float2 sums = *reinterpret_cast<const float2*>(g.sums + col);
   return {activate<E>(fmaf(norm.scale, a, fmaf(norm.shift, sums.x, bias.x))),
           activate<E>(fmaf(norm.scale, b, fmaf(norm.shift, sums.y, bias.y)))};
 }
 
+// Residual holds what is to be added to 16 rows x 8*J columns, in the order of the fragments below: of each
+// half, four tiles at a time as 16 bytes a lane (not yet transposed), the rest two columns a lane.
+template <int J> struct Residual { uint32_t v[2][J]; };
+
+template <typename T, int J>
+__device__ __forceinline__ void load_residual(const GemmArgs& g, int row, int col, int group, int half, uint32_t* v) {
+  const int lane = threadIdx.x & 31, t = lane & 3, r = row + (lane >> 2) + 8 * half;
+  const bool real = r < g.m;
+  const T* from = element<T>(g.residual, real ? residual_row(g, r) : 0, g.ldresidual, col);
+  if (group < J / 4) {
+    *reinterpret_cast<uint4*>(v) = real ? *reinterpret_cast<const uint4*>(from + 32 * group + 8 * t) : uint4{0, 0, 0, 0};
+  } else {
+#pragma unroll
+    for (int j = 0; j < J % 4; j++) v[j] = real ? *reinterpret_cast<const uint32_t*>(from + 32 * group + 8 * j + 2 * t) : 0;
+  }
+}
+
+template <typename T, int J>
+__device__ __forceinline__ void load_residual(const GemmArgs& g, int row, int col, Residual<J>& to) {
+#pragma unroll
+  for (int half = 0; half < 2; half++)
+#pragma unroll
+    for (int group = 0; group < (J + 3) / 4; group++) load_residual<T, J>(g, row, col, group, half, &to.v[half][4 * group]);
+}
+
 // epilogue finishes 16 rows x 8*J columns that a warp holds as J fragments of 16 x 8 (d[4j], d[4j+1]: row
-// lane/4; d[4j+2], d[4j+3]: eight rows further down). part is the column tile's place in stats_out.
-template <typename T, int E, int J>
-__device__ __forceinline__ void epilogue(const GemmArgs& g, const float* d, int row, int col, int part, const RowNorm (&norm)[2]) {
-  const int lane = threadIdx.x & 31, t = lane & 3;
+// lane/4; d[4j+2], d[4j+3]: eight rows further down). bias and sums begin at column col; part is the column
+// tile's place in stats_out. The residual is loaded here unless `ready` has it.
+template <typename T, int E, int J, bool READY = false>
+__device__ __forceinline__ void epilogue(const GemmArgs& g, const float* d, int row, int col, int part, const RowNorm (&norm)[2],
+                                         const float* bias, const float* sums, const Residual<J>* ready = nullptr) {
+  const int lane = threadIdx.x & 31, t = lane & 3, r0 = row + (lane >> 2);
+  float total[2] = {0, 0}, squares[2] = {0, 0};
 #pragma unroll
-  for (int half = 0; half < 2; half++) {
-    const int r = row + (lane >> 2) + 8 * half;
-    const bool real = r < g.m;
-    const int from = E == kResidual && real ? residual_row(g, r) : 0;
-    float sum = 0, squares = 0;
-#pragma unroll
-    for (int group = 0; group < J / 4; group++) {
-      const int at = col + 32 * group;
-      uint32_t residual[4] = {0, 0, 0, 0}, out[4];
-      if (E == kResidual) {
-        if (real) *reinterpret_cast<uint4*>(residual) = *reinterpret_cast<const uint4*>(element<T>(g.residual, from, g.ldresidual, at + 8 * t));
-        quad_transpose(residual, t);
-      }
-#pragma unroll
-      for (int j = 0; j < 4; j++) {
-        const float* v = d + 4 * (4 * group + j) + 2 * half;
-        const int c = at + 8 * j + 2 * t;
-        const float2 y = finish<E>(g, v[0], v[1], c, norm[half], E == kResidual ? unpack2<T>(residual[j]) : float2{0, 0});
-        if (E == kResidual) {
-          sum += y.x + y.y;
-          squares = fmaf(y.x, y.x, fmaf(y.y, y.y, squares));
-        }
-        if (E == kNormFloat) {
-          if (real) *reinterpret_cast<float2*>(element<float>(g.out, r, g.ldout, c)) = y;
-        } else {
-          out[j] = pack2<T>(y.x, y.y);
-        }
-      }
-      if (E != kNormFloat) {
-        quad_transpose(out, t);
-        if (real) *reinterpret_cast<uint4*>(element<T>(g.out, r, g.ldout, at + 8 * t)) = *reinterpret_cast<uint4*>(out);
-      }
-    }
-#pragma unroll
-    for (int j = J / 4 * 4; j < J; j++) {
-      const float* v = d + 4 * j + 2 * half;
-      const int c = col + 8 * j + 2 * t;
-      float2 residual = {0, 0};
-      if (E == kResidual && real) residual = unpack2<T>(*reinterpret_cast<const uint32_t*>(element<T>(g.residual, from, g.ldresidual, c)));
-      const float2 y = finish<E>(g, v[0], v[1], c, norm[half], residual);
-      if (E == kResidual) {
-        sum += y.x + y.y;
-        squares = fmaf(y.x, y.x, fmaf(y.y, y.y, squares));
-      }
-      if (real) {
-        if (E == kNormFloat) *reinterpret_cast<float2*>(element<float>(g.out, r, g.ldout, c)) = y;
-        else *reinterpret_cast<uint32_t*>(element<T>(g.out, r, g.ldout, c)) = pack2<T>(y.x, y.y);
-      }
-    }
+  for (int group = 0; group < (J + 3) / 4; group++) {
+    constexpr int kWhole = J / 4;
+    const int tiles = group < kWhole ? 4 : J % 4;
+    uint32_t old[2][4] = {}, out[2][4];
     if (E == kResidual) {
-      sum += __shfl_xor_sync(~0u, sum, 1);
-      squares += __shfl_xor_sync(~0u, squares, 1);
-      sum += __shfl_xor_sync(~0u, sum, 2);
-      squares += __shfl_xor_sync(~0u, squares, 2);
-      if (real && t == 0) g.stats_out[static_cast<size_t>(r) * g.parts_out + part] = {sum, squares};
+#pragma unroll
+      for (int half = 0; half < 2; half++) {
+        if (READY) {
+#pragma unroll
+          for (int j = 0; j < tiles; j++) old[half][j] = ready->v[half][4 * group + j];
+        } else {
+          load_residual<T, J>(g, row, col, group, half, old[half]);
+        }
+      }
+      if (group < kWhole) {
+        quad_transpose(old[0], t);
+        quad_transpose(old[1], t);
+      }
+    }
+#pragma unroll
+    for (int j = 0; j < tiles; j++) {
+      const int c = 32 * group + 8 * j + 2 * t;
+      const float2 b = *reinterpret_cast<const float2*>(bias + c);
+      const float2 s = E == kResidual ? float2{0, 0} : *reinterpret_cast<const float2*>(sums + c);
+#pragma unroll
+      for (int half = 0; half < 2; half++) {
+        const float* v = d + 4 * (4 * group + j) + 2 * half;
+        const float2 y = finish<E>(v[0], v[1], b, s, norm[half], E == kResidual ? unpack2<T>(old[half][j]) : float2{0, 0});
+        if (E == kResidual) {
+          total[half] += y.x + y.y;
+          squares[half] = fmaf(y.x, y.x, fmaf(y.y, y.y, squares[half]));
+        }
+        const int r = r0 + 8 * half;
+        if (E == kNormFloat) {
+          if (r < g.m) *reinterpret_cast<float2*>(element<float>(g.out, r, g.ldout, col + c)) = y;
+        } else if (group < kWhole) {
+          out[half][j] = pack2<T>(y.x, y.y);
+        } else if (r < g.m) {
+          *reinterpret_cast<uint32_t*>(element<T>(g.out, r, g.ldout, col + c)) = pack2<T>(y.x, y.y);
+        }
+      }
+    }
+    if (E != kNormFloat && group < kWhole) {
+#pragma unroll
+      for (int half = 0; half < 2; half++) {
+        quad_transpose(out[half], t);
+        const int r = r0 + 8 * half;
+        if (r < g.m) *reinterpret_cast<uint4*>(element<T>(g.out, r, g.ldout, col + 32 * group + 8 * t)) = *reinterpret_cast<uint4*>(out[half]);
+      }
+    }
+  }
+  if (E == kResidual) {
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+      float a = total[half], b = squares[half];
+      a += __shfl_xor_sync(~0u, a, 1);
+      b += __shfl_xor_sync(~0u, b, 1);
+      a += __shfl_xor_sync(~0u, a, 2);
+      b += __shfl_xor_sync(~0u, b, 2);
+      const int r = r0 + 8 * half;
+      if (r < g.m && t == 0) g.stats_out[static_cast<size_t>(r) * g.parts_out + part] = {a, b};
     }
   }
 }

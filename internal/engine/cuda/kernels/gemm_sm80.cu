@@ -63,7 +63,7 @@ __device__ __forceinline__ void gemm(const GemmArgs& g) {
       norm[0] = row_norm(g, row + (lane >> 2), lane & 3, 4);
       norm[1] = row_norm(g, row + (lane >> 2) + 8, lane & 3, 4);
     }
-    epilogue<T, E, NT>(g, acc[i], row, col, col / (NT * 8), norm);
+    epilogue<T, E, NT>(g, acc[i], row, col, col / (NT * 8), norm, g.bias + col, g.sums + col);
   }
 }
 
