@@ -124,7 +124,7 @@ func (r *result) windows() (all []window) {
 		var last map[string]float64
 		for _, s := range c.samples {
 			now := counters(s, r.subject.Model)
-			if s.Source != "server" || len(now) == 0 {
+			if s.Source == fromClient || len(now) == 0 {
 				continue
 			}
 			if last != nil {
@@ -135,6 +135,9 @@ func (r *result) windows() (all []window) {
 	}
 	return all
 }
+
+// fromClient are samples of the measuring process, whose counters are not the server's.
+const fromClient = "client"
 
 // rise of each counter; a counter that fell was reset by a restart and tells nothing.
 func rise(before, after map[string]float64) window {
