@@ -160,11 +160,12 @@ func TestRateIsShared(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			server := servers[i]
 			go func() { _, _ = near.Write(pattern(125000)); near.Close() }()
 			go func() {
-				_, _ = io.Copy(io.Discard, servers[i])
+				_, _ = io.Copy(io.Discard, server)
 				done <- time.Since(began)
-				servers[i].Close()
+				server.Close()
 			}()
 		}
 		for range 2 {
