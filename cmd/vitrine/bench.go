@@ -229,7 +229,7 @@ cost of it.`,
 		block: scalingBlock,
 	},
 	{
-		name: "idle", short: "What a server takes without load: memory, power", wire: true, starts: true, view: viewDevice,
+		name: "idle", short: "What a server takes without load: memory, power", wire: true, starts: true,
 		long:    `Idle sends nothing and reads the server's metrics once a second: memory, utilisation, power.`,
 		example: `  vitrine bench idle --metrics-url http://127.0.0.1:8002/metrics --duration 30s`,
 		block:   simply(record.Idle),

@@ -19,7 +19,6 @@ type benchView []string
 var (
 	viewStages    = benchView{"breakdown", "server"}
 	viewBatching  = benchView{"batching", "server-load"}
-	viewDevice    = benchView{"memory", "gpu-memory", "energy", "process"}
 	viewOperators = benchView{"operators"}
 	viewScaling   = benchView{"scaling"}
 )
@@ -31,7 +30,8 @@ func printParts(w io.Writer, data *record.Data, view benchView) error {
 	}
 	for _, section := range report.Build(data, report.Options{}).Sections {
 		for _, part := range section.Parts {
-			wanted := slices.ContainsFunc(view, func(id string) bool { return strings.HasPrefix(part.ID, id) })
+			id := strings.TrimPrefix(part.ID, section.ID+"-")
+			wanted := slices.ContainsFunc(view, func(v string) bool { return strings.HasPrefix(id, v) })
 			if !wanted || part.Table == nil {
 				continue
 			}
@@ -115,6 +115,9 @@ func printBench(w io.Writer, data *record.Data, view benchView) error {
 	printSaturation(w, all)
 	printVerdicts(w, all, data.Runs[0].Manifest.Seed)
 	if err := printMeasures(w, all); err != nil {
+		return err
+	}
+	if err := printIdle(w, all); err != nil {
 		return err
 	}
 	printTrouble(w, all)

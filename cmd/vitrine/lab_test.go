@@ -1,15 +1,19 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/vitrine-project/vitrine/internal/lab/record"
 )
@@ -243,6 +247,61 @@ func TestBenchInProcess(t *testing.T) {
 	call(t, "bench", "session", "--engine", "cpu", "--model", tiny, "--requests", "3", "--out", path, "--quiet", "--threads", "1").want(t, exitOK, "")
 	if m := loadRecord(t, path).Cells[0].Measures; len(m) != 1 || len(m[0].Values) != 3 || m[0].Values[0] <= 0 {
 		t.Errorf("%+v", m)
+	}
+}
+
+// TestBenchViews looks at what scenarios show beside their cells.
+func TestBenchViews(t *testing.T) {
+	s := start(t, "--engine", "null")
+	for _, c := range []struct{ args, want []string }{
+		{[]string{"breakdown", "--requests", "20", "--format", "oip-binary"}, []string{"COMPONENT", "Network"}},
+		{[]string{"batching", "--requests", "20", "--concurrency", "4"}, []string{"Model executions", "Avg batch size"}},
+		{[]string{"idle", "--duration", "1ms"}, []string{"nv_cpu_memory_used_bytes"}},
+		{[]string{"cold-start", "--requests", "3"}, []string{"first request", "ms"}},
+	} {
+		t.Run(c.args[0], func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			r := call(t, slices.Concat([]string{"bench"}, c.args, []string{"--target", s.url, "--metrics-url", s.metrics + "/metrics", "--quiet"})...)
+			for _, want := range c.want {
+				if r.code != exitOK || !strings.Contains(r.out, want) {
+					t.Errorf("exit code %d, no %q in\n%s%s", r.code, want, r.out, r.err)
+				}
+			}
+			if files, err := filepath.Glob("bench-" + c.args[0] + "-*.jsonl.zst"); err != nil || len(files) != 1 {
+				t.Errorf("records %q, %v", files, err)
+			}
+		})
+	}
+}
+
+// TestLink puts a network before a server and asks through it.
+func TestLink(t *testing.T) {
+	s := start(t, "--engine", "null")
+	c := vitrine(t, "link", "--listen", "127.0.0.1:0", "--to", strings.TrimPrefix(s.url, "http://"), "--link", "rtt=80ms")
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	address := regexp.MustCompile(`127\.0\.0\.1:\d+`).FindString(line)
+	if err != nil || address == "" {
+		t.Fatalf("printed %q, %v", line, err)
+	}
+	began := time.Now()
+	if status, _, _ := do(t, http.MethodGet, "http://"+address+"/healthz", nil); status != http.StatusOK {
+		t.Errorf("status %d through the link", status)
+	}
+	if took := time.Since(began); took < 160*time.Millisecond { // to connect, and to ask
+		t.Errorf("two round trips of 80 ms took %v", took)
+	}
+	if err := c.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(); err != nil {
+		t.Errorf("asked to stop: %v", err)
 	}
 }
 

@@ -249,8 +249,12 @@ var measures = map[string]func(*Runner, context.Context, *job) outcome{
 
 // measure runs the scenario and shows it.
 func (r *Runner) measure(ctx context.Context, j *job, runs []plan.Run, i int) outcome {
-	r.View.Begin(watch.Cell{Title: title(j.run), Number: i + 1, Of: len(runs), Requests: j.params().Requests,
-		Duration: j.params().Duration, Read: r.watched(j), Remaining: r.remaining(runs[i+1:])})
+	shown := watch.Cell{Title: title(j.run), Number: i + 1, Of: len(runs), Requests: j.params().Requests,
+		Duration: j.params().Duration, Read: r.watched(j), Remaining: r.remaining(runs[i+1:])}
+	if j.run.Cell.Scenario == record.RateSearch {
+		shown.Duration = 0 // that of one try
+	}
+	r.View.Begin(shown)
 	o := measures[j.run.Cell.Scenario](r, ctx, j)
 	if o.status == "" {
 		o.status = record.OK
