@@ -385,7 +385,7 @@ func runBench(ctx context.Context, s *benchScenario, o *benchOptions, std stream
 		path = fmt.Sprintf("bench-%s-%s.jsonl.zst", s.name, time.Now().Format("20060102-150405"))
 	}
 	b := &benchRun{study: study, cells: x, path: path, seed: o.seed, python: o.python, headers: headers,
-		lowest: o.lowest, highest: o.highest, quiet: o.quiet, log: o.log.logger(std.err), std: std, view: s.view, model: o.model}
+		lowest: o.lowest, highest: o.highest, quiet: o.quiet, log: o.log.logger(std.err), std: std, view: s.view, model: o.model, torch: o.engine.torch}
 	if o.trace != "" {
 		return b.profileTrace(o.trace, o.onnx, o.warmup)
 	}

@@ -38,6 +38,7 @@ type benchRun struct {
 	std             streams
 	view            benchView
 	model           modelFlags // synthetic weights' options; the reference is the target's
+	torch           torchFlags
 }
 
 // errCells is a run some of whose cells are not ok; the table has said which.
@@ -175,7 +176,7 @@ func (b *benchRun) profileTrace(trace, onnx string, warmup int) error {
 func (b *benchRun) open(ctx context.Context, t *plan.Target) (*scenario.Engine, error) {
 	o := plantOptions{model: b.model, fallback: true, log: b.log, engine: engineFlags{
 		name: t.Engine.Name, precision: cmp.Or(t.Engine.Precision, "auto"), threads: t.Engine.Threads,
-		instances: max(t.Engine.Instances, 1), maxBatch: cmp.Or(t.Engine.MaxBatch, 32)}}
+		instances: max(t.Engine.Instances, 1), maxBatch: cmp.Or(t.Engine.MaxBatch, 32), torch: b.torch}}
 	o.model.reference = t.Model
 	o.model.given = t.Model != "" && t.Model != model.Default
 	if t.Model == "" {
@@ -187,6 +188,7 @@ func (b *benchRun) open(ctx context.Context, t *plan.Target) (*scenario.Engine, 
 		return nil, err
 	}
 	weights := time.Since(began)
+	o.chooseEngine(ctx, m)
 	began = time.Now()
 	e, err := o.newEngine(m)
 	if err != nil {

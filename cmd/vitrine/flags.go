@@ -36,17 +36,30 @@ type engineFlags struct {
 	name, precision    string
 	threads, instances int
 	maxBatch           int
+	torch              torchFlags
 }
+
+// torchFlags are the PyTorch engine's own.
+type torchFlags struct {
+	python, device string
+	compile        bool
+}
+
+const defaultPython = "python3"
 
 func (e *engineFlags) define(fs *pflag.FlagSet) {
 	cli.Group(fs, "Engine", func(fs *pflag.FlagSet) {
-		fs.Var(cli.NewChoice(&e.name, "auto", "auto", "cpu", "null"), "engine",
-			"what computes: auto is the fastest that this machine has; null answers at once with vectors that mean nothing, to measure the rest")
-		fs.Var(cli.NewChoice(&e.precision, "auto", "auto", "fp32", "bf16"), "precision",
-			"numbers that the engine computes with: auto is bf16 where the processor has it; part of the space id")
+		fs.Var(cli.NewChoice(&e.name, autoEngine, engineNames()...), "engine",
+			"what computes: auto is what `vitrine doctor --tune` found fastest for the precision, else cpu; torch is PyTorch in a Python worker; "+
+				"null answers at once with vectors that mean nothing, to measure the rest")
+		fs.Var(cli.NewChoice(&e.precision, "auto", precisionNames...), "precision",
+			"numbers that the engine computes with: auto is bf16 where the processor has it; fp16 needs torch; part of the space id")
 		fs.Var(cli.NewCount(&e.instances, 1, 1, 1024), "instances", "batches that are computed at the same time; the threads are shared among them")
 		fs.Var(cli.NewCount(&e.threads, 0, 0, 4096), "threads", "threads that compute, all instances together; 0 is one for each processor")
 		fs.Var(cli.NewCount(&e.maxBatch, 32, 1, 4096), "max-batch-size", "`images` of the largest batch")
+		fs.StringVar(&e.torch.python, "torch-python", defaultPython, "`PATH` of a Python that has torch, for --engine torch")
+		fs.StringVar(&e.torch.device, "torch-device", "auto", "`DEVICE` of --engine torch: cpu, cuda, cuda:1; auto is a card where there is one")
+		fs.BoolVar(&e.torch.compile, "torch-compile", false, "torch.compile for --engine torch: faster, after minutes of compilation for each batch size (1, 2, 4 and so on)")
 	})
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/vitrine-project/vitrine/internal/batcher"
 	"github.com/vitrine-project/vitrine/internal/engine"
 	"github.com/vitrine-project/vitrine/internal/engine/cpu"
-	"github.com/vitrine-project/vitrine/internal/engine/null"
+	"github.com/vitrine-project/vitrine/internal/engine/torch"
 	"github.com/vitrine-project/vitrine/internal/model"
 	"github.com/vitrine-project/vitrine/internal/preproc"
 	"github.com/vitrine-project/vitrine/internal/preproc/jpeg"
@@ -35,6 +35,7 @@ type plantOptions struct {
 	progress *os.File // where a download shows itself; nil is the log
 	metrics  *telemetry.Metrics
 	budget   *service.Budget // nil is none
+	choice   string          // chooseEngine's reason
 
 	// A model of a repository has these of its configuration; zero values are those of the flags.
 	name, version string          // what protocols call it
@@ -85,6 +86,7 @@ func assemblePlant(ctx context.Context, o plantOptions) (_ *plant, err error) {
 	if err != nil {
 		return nil, err
 	}
+	o.chooseEngine(ctx, m)
 	free, err := o.reserve(m)
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
@@ -126,7 +128,11 @@ func (o *plantOptions) reserve(m *model.Model) (free func(), err error) {
 	if o.budget == nil || o.engine.name == "null" {
 		return func() {}, nil
 	}
-	n, err := cpu.Estimate(m.Config, o.cpuOptions())
+	kind, err := kindOf(o.engine.name)
+	if err != nil {
+		return nil, err
+	}
+	n, err := kind.estimate(o, m)
 	if err != nil {
 		return nil, err
 	}
@@ -164,17 +170,22 @@ func weightless() (*model.Model, error) {
 }
 
 func (o *plantOptions) newEngine(m *model.Model) (engine.Engine, error) {
-	c := m.Config
-	if o.engine.name == "null" {
-		return null.New(null.Options{Width: c.ImageSize, Height: c.ImageSize, Dim: c.EmbedDim,
-			MaxBatch: o.engine.maxBatch, InFlight: o.engine.instances}), nil
+	kind, err := kindOf(o.engine.name)
+	if err != nil {
+		return nil, err
 	}
-	return cpu.New(m, o.cpuOptions())
+	return kind.open(o, m)
 }
 
 func (o *plantOptions) cpuOptions() cpu.Options {
 	return cpu.Options{Precision: engine.Precision(o.engine.precision), Threads: o.engine.threads,
 		Instances: o.engine.instances, MaxBatch: o.engine.maxBatch, Logger: o.log}
+}
+
+func (o *plantOptions) torchOptions() torch.Options {
+	t := &o.engine.torch
+	return torch.Options{Python: t.python, Device: t.device, Compile: t.compile, Precision: engine.Precision(o.engine.precision),
+		Threads: o.engine.threads, Instances: o.engine.instances, MaxBatch: o.engine.maxBatch, Logger: o.log}
 }
 
 // metadata is what the service cannot know by itself. The null engine's vectors are in no model's
@@ -188,7 +199,7 @@ func (o *plantOptions) metadata(m *model.Model, plan preproc.Plan, spec engine.S
 		ModelName: s.ModelName, Pretrained: s.Pretrained, Synthetic: s.Synthetic, Source: s.Reference,
 		Space:       model.SpaceID(plan.Hash(), m.WeightsHash, precision),
 		WeightsHash: m.WeightsHash, Plan: plan.String(), PlanHash: plan.Hash(), Parameters: m.Parameters(),
-		Name: o.protocolName(m), Version: cmp.Or(o.version, "1"),
+		Name: o.protocolName(m), Version: cmp.Or(o.version, "1"), Choice: o.choice,
 	}
 }
 

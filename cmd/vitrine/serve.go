@@ -28,25 +28,27 @@ import (
 
 // serveOptions are the flags of `vitrine serve`.
 type serveOptions struct {
-	http, metrics  string
-	space          string
-	model          modelFlags
-	engine         engineFlags
-	image          imageFlags
-	batch          batchFlags
-	oip            oipFlags
-	repository     repositoryFlags
-	grpc           grpcFlags
-	log            logFlags
-	accessLog      bool
-	pprof          bool
-	maxBody        cli.Bytes
-	bodyMemory     cli.Bytes
-	maxImages      int
-	bodyTimeout    time.Duration
-	requestTimeout time.Duration
-	drainDelay     time.Duration
-	drainTimeout   time.Duration
+	http, metrics string
+	space         string
+	model         modelFlags
+	engine        engineFlags
+	image         imageFlags
+	batch         batchFlags
+	oip           oipFlags
+	repository    repositoryFlags
+	grpc          grpcFlags
+	log           logFlags
+	accessLog     bool
+	pprof         bool
+
+	metricsInterval int
+	maxBody         cli.Bytes
+	bodyMemory      cli.Bytes
+	maxImages       int
+	bodyTimeout     time.Duration
+	requestTimeout  time.Duration
+	drainDelay      time.Duration
+	drainTimeout    time.Duration
 }
 
 func serveCommand(std streams) *cobra.Command {
@@ -94,6 +96,8 @@ func (o *serveOptions) define(fs *pflag.FlagSet) {
 	cli.Group(fs, "Addresses", func(fs *pflag.FlagSet) {
 		fs.StringVar(&o.http, "http", "127.0.0.1:8000", "`ADDRESS` of the API; port 0 picks a free one and prints it")
 		fs.StringVar(&o.metrics, "metrics", "127.0.0.1:8002", "`ADDRESS` of metrics and health; off for none")
+		fs.Var(cli.NewCount(&o.metricsInterval, 2000, 1, 1<<30), "metrics-interval-ms", "`milliseconds` between two readings of the GPUs, as in Triton; "+
+			"they are read only while /metrics or /gpu-info is asked for")
 		fs.BoolVar(&o.pprof, "pprof", false, "Go's profiles under /debug/pprof/ on the metrics address")
 	})
 	o.model.define(fs)
@@ -219,7 +223,8 @@ func newServer(o *serveOptions, log *slog.Logger) (*server, error) {
 		s.hangUp()
 		return nil, err
 	}
-	s.ops = ops.New(ops.Options{Front: s.front, Version: b.Version, Metrics: s.metrics.Handler(), Pprof: o.pprof})
+	gpus := addDevices(s.metrics, time.Duration(o.metricsInterval)*time.Millisecond, openNVML)
+	s.ops = ops.New(ops.Options{Front: s.front, Version: b.Version, Metrics: s.metrics.Handler(), Pprof: o.pprof, GPUs: gpus})
 	s.data.set(s.loadingHandler())
 	if s.admin != nil {
 		mux := http.NewServeMux()

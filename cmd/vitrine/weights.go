@@ -108,7 +108,7 @@ func loggedProgress(log *slog.Logger) func(file string, done, total int64) {
 // spaces are the space ids of a model by precision.
 func spaces(m *model.Model, plan preproc.Plan) map[string]string {
 	ids := map[string]string{}
-	for _, p := range []engine.Precision{engine.FP32, engine.BF16} {
+	for _, p := range []engine.Precision{engine.FP32, engine.BF16, engine.FP16} {
 		ids[string(p)] = model.SpaceID(plan.Hash(), m.WeightsHash, string(p))
 	}
 	return ids

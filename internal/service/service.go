@@ -80,6 +80,7 @@ type Metadata struct {
 	Plan        string // preprocessing, in words
 	PlanHash    string
 	Engine      string
+	Choice      string // how the engine was chosen, where it was not named: in words
 	Variant     string
 	Device      string
 	Precision   string

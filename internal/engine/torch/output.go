@@ -44,7 +44,7 @@ func (o *output) Write(p []byte) (int, error) {
 }
 
 func (o *output) line(text string) {
-	if text = strings.TrimSpace(text); text == "" {
+	if text = strings.TrimRight(text, " \t\r"); text == "" {
 		return
 	}
 	o.log.Warn("PyTorch worker", "says", text)

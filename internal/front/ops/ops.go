@@ -24,15 +24,21 @@ type Options struct {
 	GPUs    func() []GPU // nil has none
 }
 
-// GPU is one card of GET /gpu-info.
+// GPU is one card of GET /gpu-info; what the card does not tell is null.
 type GPU struct {
-	Index       int     `json:"index"`
-	Name        string  `json:"name"`
-	UUID        string  `json:"uuid"`
-	MemoryTotal uint64  `json:"memory_total_bytes"`
-	MemoryUsed  uint64  `json:"memory_used_bytes"`
-	Utilization float64 `json:"utilization"` // 0 to 1
-	Power       float64 `json:"power_watts"`
+	Index       int      `json:"index"`
+	Name        string   `json:"name"`
+	UUID        string   `json:"uuid"`
+	Driver      string   `json:"driver_version"`
+	MemoryTotal int64    `json:"memory_total_bytes"`
+	MemoryUsed  int64    `json:"memory_used_bytes"`
+	Utilization *float64 `json:"utilization"` // 0 to 1
+	Power       *float64 `json:"power_watts"`
+	PowerLimit  *float64 `json:"power_limit_watts"`
+	Energy      *float64 `json:"energy_joules"` // since the server started
+	Temperature *float64 `json:"temperature_celsius"`
+	ClockSM     *float64 `json:"sm_clock_hertz"`
+	ClockMemory *float64 `json:"memory_clock_hertz"`
 }
 
 // Ops serves the operators' routes.
@@ -196,6 +202,7 @@ type modelInfo struct {
 	Plan        string `json:"preprocessing"`
 	PlanHash    string `json:"preprocessing_hash"`
 	Variant     string `json:"variant"`
+	Choice      string `json:"engine_choice,omitempty"`
 	MaxBatch    int    `json:"max_batch_size"`
 	Instances   int    `json:"instances"`
 	Parameters  int64  `json:"parameters"`
@@ -210,7 +217,7 @@ func (s *Ops) modelInfo(x *front.Exchange, _ *http.Request) error {
 		x.Header()["X-Vitrine-Synthetic"] = []string{"true"}
 	}
 	x.JSON(http.StatusOK, modelInfo{
-		ModelInfo: embedapi.Info(m), WeightsHash: m.WeightsHash, Plan: m.Plan, PlanHash: m.PlanHash, Variant: m.Variant,
+		ModelInfo: embedapi.Info(m), WeightsHash: m.WeightsHash, Plan: m.Plan, PlanHash: m.PlanHash, Variant: m.Variant, Choice: m.Choice,
 		MaxBatch: m.MaxBatch, Instances: m.Instances, Parameters: m.Parameters,
 	})
 	return nil

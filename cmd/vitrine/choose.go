@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/vitrine-project/vitrine/internal/engine"
+	"github.com/vitrine-project/vitrine/internal/lab/host"
+	"github.com/vitrine-project/vitrine/internal/model"
+	"github.com/vitrine-project/vitrine/internal/tune"
+)
+
+// compiled marks the torch engine with --torch-compile in a choice's names.
+const compiled = "+compile"
+
+// chooseEngine replaces --engine auto by an engine and says why in o.choice: the one that tuning found
+// fastest here for the precision, else the first of the documented order. What is chosen never changes the
+// vector space: an auto precision is the documented order's, and only engines of it compete.
+func (o *plantOptions) chooseEngine(ctx context.Context, m *model.Model) {
+	if o.engine.name != autoEngine {
+		return
+	}
+	first := firstKind(ctx, &o.engine)
+	p := engine.Precision(o.engine.precision)
+	if p == cpuAuto {
+		p = first.precision()
+	}
+	if best := o.tuned(ctx, m, p); best != nil {
+		o.engine.use(best.Engine, p)
+		o.choice = "tuned: " + best.String()
+		o.log.Info("engine", "choice", o.choice)
+		return
+	}
+	o.engine.name = first.name
+	o.choice = fmt.Sprintf("the first of %s that runs here; not tuned (vitrine doctor --tune)", autoOrder())
+}
+
+// cpuAuto is the precision that --precision auto stands for until an engine says.
+const cpuAuto engine.Precision = "auto"
+
+// use sets the engine that a choice names.
+func (e *engineFlags) use(name string, p engine.Precision) {
+	if base, ok := strings.CutSuffix(name, compiled); ok {
+		name, e.torch.compile = base, true
+	}
+	e.name, e.precision = name, string(p)
+}
+
+// autoOrder is the documented order.
+func autoOrder() string {
+	var names []string
+	for _, k := range engineKinds {
+		if k.auto {
+			names = append(names, k.name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// tuned is the fastest engine of a precision that tuning found for the model here and that still runs; nil
+// if there is none.
+func (o *plantOptions) tuned(ctx context.Context, m *model.Model, p engine.Precision) *tune.Result {
+	folder, err := tuneFolder()
+	if err != nil {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(folder, "tune")); err != nil {
+		return nil // nothing was ever tuned: the machine need not be looked at
+	}
+	machine := machineKey()
+	c, err := tune.Load(tune.File(folder, machine, m.WeightsHash), machine, m.WeightsHash)
+	if err != nil {
+		if !errors.Is(err, os.ErrNotExist) {
+			o.log.Warn("what was tuned cannot be used", "reason", err)
+		}
+		return nil
+	}
+	best := tune.Best(c.Results, p)
+	if best == nil {
+		return nil
+	}
+	if o.engine.torch.python == defaultPython && c.Python != "" {
+		o.engine.torch.python = c.Python
+	}
+	base, _ := strings.CutSuffix(best.Engine, compiled)
+	kind, err := kindOf(base)
+	if err == nil {
+		_, err = kind.check(ctx, &o.engine, p)
+	}
+	if err != nil {
+		o.log.Warn("the tuned engine does not run any more", "engine", best.Engine, "reason", err)
+		return nil
+	}
+	return best
+}
+
+// tuneFolder is where choices lie.
+func tuneFolder() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(cache, "vitrine"), nil
+}
+
+// machineKey is what figures depend on: the processor and how much of it, the cards and their driver.
+func machineKey() string {
+	h := host.Read()
+	parts := []string{h.CPU, fmt.Sprintf("%d processors", h.Cores)}
+	for _, g := range h.GPUs {
+		parts = append(parts, g.Name+" driver "+g.Driver)
+	}
+	return strings.Join(parts, "; ")
+}

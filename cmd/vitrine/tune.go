@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/vitrine-project/vitrine/internal/engine"
+	"github.com/vitrine-project/vitrine/internal/model"
+	"github.com/vitrine-project/vitrine/internal/tune"
+)
+
+// tuning is what --tune found out and where it is kept.
+type tuning struct {
+	File   string      `json:"file"`
+	Choice tune.Choice `json:"choice"`
+}
+
+func (t *tuning) best(p engine.Precision) *tune.Result { return tune.Best(t.Choice.Results, p) }
+
+// timedWithin is how long one batch size of one engine is timed.
+const timedWithin = 2 * time.Second
+
+// runTune times the engines that run here and keeps the result.
+func (o *doctorOptions) runTune(ctx context.Context, std streams) (*tuning, error) {
+	folder, err := tuneFolder()
+	if err != nil {
+		return nil, err
+	}
+	log := o.log.logger(std.err)
+	p := plantOptions{model: o.model, engine: o.engine, log: log, fallback: true}
+	m, err := p.openModel(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	slices.Sort(o.batches)
+	o.batches = slices.Compact(o.batches)
+	results, err := tune.Measure(ctx, o.candidates(ctx, p, m), o.precisions(), o.batches, tune.Bounds{Runs: 50, Within: timedWithin},
+		func(r *tune.Result) { fmt.Fprintln(std.err, r) })
+	if err != nil {
+		return nil, err
+	}
+	t := &tuning{Choice: tune.Choice{At: time.Now().UTC().Truncate(time.Second), Program: readBuild().Version, Machine: machineKey(),
+		Model: m.Source.Reference, Weights: m.WeightsHash, Python: o.pythonPath(ctx), Batches: o.batches, Results: results}}
+	t.File = tune.File(folder, t.Choice.Machine, m.WeightsHash)
+	return t, tune.Save(t.File, t.Choice)
+}
+
+// pythonPath is the interpreter as serve must call it from any folder.
+func (o *doctorOptions) pythonPath(ctx context.Context) string {
+	if p := probePython(ctx, o.engine.torch.python); p.Problem == "" {
+		return p.Path
+	}
+	return ""
+}
+
+// precisions are those asked for: one, or all.
+func (o *doctorOptions) precisions() []engine.Precision {
+	if p := engine.Precision(o.engine.precision); p != cpuAuto {
+		return []engine.Precision{p}
+	}
+	return []engine.Precision{engine.FP32, engine.BF16, engine.FP16}
+}
+
+// candidates are the engines that run here: one of --engine, or all but the one that computes nothing.
+func (o *doctorOptions) candidates(ctx context.Context, p plantOptions, m *model.Model) (all []tune.Candidate) {
+	for _, k := range engineKinds {
+		if k.name == "null" || o.engine.name != autoEngine && o.engine.name != k.name {
+			continue
+		}
+		if _, err := k.check(ctx, &o.engine, engine.FP32); err != nil {
+			continue
+		}
+		all = append(all, candidate(k, k.name, p, m))
+		if k.name == "torch" && o.slow {
+			p.engine.torch.compile = true
+			all = append(all, candidate(k, k.name+compiled, p, m))
+		}
+	}
+	return all
+}
+
+// candidate makes the engine as serve would.
+func candidate(k *engineKind, name string, p plantOptions, m *model.Model) tune.Candidate {
+	return tune.Candidate{Name: name, Open: func(_ context.Context, precision engine.Precision, most int) (engine.Engine, error) {
+		if !slices.Contains(k.precisions, precision) {
+			return nil, fmt.Errorf("engine %s has no %s", k.name, precision)
+		}
+		p.engine.precision, p.engine.maxBatch = string(precision), max(most, p.engine.maxBatch)
+		return k.open(&p, m)
+	}}
+}
+
+// print writes the figures: one row an engine and precision, one column a batch size.
+func (t *tuning) print(w io.Writer) error {
+	heads := []string{"TUNED", "PRECISION", "START"}
+	for _, b := range t.Choice.Batches {
+		heads = append(heads, fmt.Sprintf("BATCH %d", b))
+	}
+	table := newTable(w, append(heads, "IMAGES/S (GEOMETRIC MEAN)")...)
+	for i := range t.Choice.Results {
+		r := &t.Choice.Results[i]
+		cells := []string{r.Engine, string(r.Precision)}
+		if r.Speed() == 0 {
+			table.row(append(cells, "—", r.Error)...)
+			continue
+		}
+		cells = append(cells, r.Start.Round(time.Millisecond).String())
+		for _, x := range r.Timings {
+			cells = append(cells, short(x.Median.Seconds()*1e3)+" ms")
+		}
+		mark := ""
+		if best := t.best(r.Precision); best == r {
+			mark = " fastest"
+		}
+		table.row(append(cells, short(r.Speed())+mark)...)
+	}
+	if err := table.flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "kept in %s\n", t.File)
+	return err
+}
+
+// tunedModels is how many choices the cache folder has.
+func tunedModels() int {
+	folder, err := tuneFolder()
+	if err != nil {
+		return 0
+	}
+	files, err := filepath.Glob(filepath.Join(folder, "tune", "*.json"))
+	if err != nil {
+		return 0
+	}
+	return len(files)
+}
