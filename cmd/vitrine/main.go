@@ -90,7 +90,7 @@ file that --config names (YAML, first line ` + "`version: 1`" + `, keys are flag
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.PersistentPreRunE = bindFlags
 	root.AddCommand(serveCommand(std), embedCommand(std), modelCommand(std), benchCommand(std), reportCommand(std), compareCommand(std),
-		linkCommand(std), doctorCommand(std), versionCommand(std))
+		linkCommand(std), doctorCommand(std), profileCommand(std), versionCommand(std))
 	refuseUnknownArguments(root)
 	return root
 }

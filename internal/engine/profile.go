@@ -17,3 +17,21 @@ type OperatorTime struct {
 	Calls int64
 	Total time.Duration
 }
+
+// Tracer is implemented by Profilers that can also list every call of an operator.
+type Tracer interface {
+	Profiler
+	// Trace switches the list on, from nothing, or off; profiling is switched with it.
+	Trace(on bool)
+	// Calls are the calls since tracing was switched on, in the order in which they ended. An engine may
+	// bound how many it keeps.
+	Calls() []OperatorCall
+}
+
+// OperatorCall is one call of an operator.
+type OperatorCall struct {
+	Name     string
+	Instance int // which of the Runs that may overlap
+	Start    time.Time
+	Duration time.Duration
+}

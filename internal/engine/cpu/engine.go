@@ -44,8 +44,8 @@ type Engine struct {
 }
 
 var (
-	_ engine.Engine   = (*Engine)(nil)
-	_ engine.Profiler = (*Engine)(nil)
+	_ engine.Engine = (*Engine)(nil)
+	_ engine.Tracer = (*Engine)(nil)
 )
 
 // New packs m's weights for this processor. It keeps no reference to m, which may be closed afterwards.
@@ -68,8 +68,8 @@ func New(m *model.Model, o Options) (*Engine, error) {
 		closing: make(chan struct{}),
 	}
 	var arenas int64
-	for range o.Instances {
-		r := newInstance(e)
+	for number := range o.Instances {
+		r := newInstance(e, number)
 		arenas += r.bytes()
 		e.idle <- r
 	}

@@ -15,6 +15,7 @@ type instance struct {
 	pool    *kernel.Pool
 	profile *profile
 	clock   stopwatch
+	number  int
 
 	x          view      // [tokens, width] the residual stream
 	h          view      // [tokens, width] what a LayerNorm or attention gives
@@ -31,11 +32,11 @@ type instance struct {
 	attendRun func(part, worker int)
 }
 
-func newInstance(e *Engine) *instance {
+func newInstance(e *Engine, number int) *instance {
 	c := e.weights.config
 	tokens := e.chunk * c.Tokens()
 	r := &instance{
-		weights: e.weights, pool: e.pool, profile: &e.profile,
+		weights: e.weights, pool: e.pool, profile: &e.profile, number: number,
 		x:          newView(tokens, c.Width),
 		h:          newView(tokens, c.Width),
 		wide:       tensor.AlignedFloat32s(tokens * max(3*c.PatchSize*c.PatchSize, 3*c.Width, c.MLP)),
@@ -60,7 +61,7 @@ func (r *instance) bytes() int64 {
 
 // run computes at most a chunk of images and adds to the timings.
 func (r *instance) run(ctx context.Context, rows []tensor.Row, out [][]float32, t *engine.Timings) error {
-	r.clock = r.profile.start()
+	r.clock = r.profile.start(r.number)
 	start := time.Now()
 	patches := r.input(rows)
 	r.clock.lap(opInput)

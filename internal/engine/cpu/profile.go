@@ -1,6 +1,8 @@
 package cpu
 
 import (
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,12 +30,19 @@ var operatorNames = [operators]string{
 	opOut: "out", opFC1: "fc1+activation", opFC2: "fc2", opProjection: "projection",
 }
 
-// profile adds up operators' times over all instances.
+// profile adds up operators' times over all instances, and lists their calls where that is asked for.
 type profile struct {
 	on    atomic.Bool
 	calls [operators]atomic.Int64
 	nanos [operators]atomic.Int64
+
+	trace atomic.Bool
+	mu    sync.Mutex
+	list  []engine.OperatorCall
 }
+
+// mostCalls bounds the list: 100 MB.
+const mostCalls = 1 << 20
 
 // Profile switches profiling on, from zero, or off.
 func (e *Engine) Profile(on bool) {
@@ -59,17 +68,44 @@ func (e *Engine) Operators() []engine.OperatorTime {
 	return times
 }
 
-// stopwatch measures one run; a nil profile measures nothing.
-type stopwatch struct {
-	profile *profile
-	last    time.Time
+// Trace switches the list of calls on, from nothing, or off.
+func (e *Engine) Trace(on bool) {
+	e.profile.mu.Lock()
+	if on {
+		e.profile.list = nil
+	}
+	e.profile.mu.Unlock()
+	e.profile.trace.Store(on)
+	e.Profile(on)
 }
 
-func (p *profile) start() stopwatch {
+// Calls are the first million calls since tracing was switched on.
+func (e *Engine) Calls() []engine.OperatorCall {
+	e.profile.mu.Lock()
+	defer e.profile.mu.Unlock()
+	return slices.Clone(e.profile.list)
+}
+
+func (p *profile) add(c engine.OperatorCall) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.list) < mostCalls {
+		p.list = append(p.list, c)
+	}
+}
+
+// stopwatch measures one run; a nil profile measures nothing.
+type stopwatch struct {
+	profile  *profile
+	instance int
+	last     time.Time
+}
+
+func (p *profile) start(instance int) stopwatch {
 	if !p.on.Load() {
 		return stopwatch{}
 	}
-	return stopwatch{p, time.Now()}
+	return stopwatch{p, instance, time.Now()}
 }
 
 // lap books the time since the last lap for an operator.
@@ -80,5 +116,8 @@ func (s *stopwatch) lap(op operator) {
 	now := time.Now()
 	s.profile.calls[op].Add(1)
 	s.profile.nanos[op].Add(int64(now.Sub(s.last)))
+	if s.profile.trace.Load() {
+		s.profile.add(engine.OperatorCall{Name: operatorNames[op], Instance: s.instance, Start: s.last, Duration: now.Sub(s.last)})
+	}
 	s.last = now
 }
