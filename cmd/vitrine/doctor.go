@@ -40,8 +40,8 @@ libraries and Python packages with what to install where one is missing; then wh
 precisions, and which one --engine auto would take and why.
 
 --engine auto takes what --tune found fastest here for the model and the precision; where nothing was
-tuned, the first of its order that runs. --tune times each engine on the model's planned batch sizes, one
-precision at a time, since engines of different precisions make vectors of different spaces, and keeps the
+tuned, the first of its order that runs. --tune times each engine on several batch sizes, one precision
+after the other, since engines of different precisions make vectors of different spaces, and keeps the
 figures in the cache folder. Engines that need minutes to start (torch.compile) are timed with --slow.`,
 		Example: `  vitrine doctor
   vitrine doctor --require torch || echo no PyTorch here
