@@ -16,6 +16,7 @@ type OperatorTime struct {
 	Name  string
 	Calls int64
 	Total time.Duration
+	Where string // whose time it is: host (also "") or device
 }
 
 // Tracer is implemented by Profilers that can also list every call of an operator.

@@ -103,9 +103,13 @@ type Engine struct {
 	closing   chan struct{}
 	closeOnce sync.Once
 	closeErr  error
+	profile   profile
 }
 
-var _ engine.Engine = (*Engine)(nil)
+var (
+	_ engine.Engine   = (*Engine)(nil)
+	_ engine.Profiler = (*Engine)(nil)
+)
 
 // New starts the workers and waits until each has computed its first batches. It keeps no reference to m.
 func New(m *model.Model, o Options) (*Engine, error) {
@@ -226,7 +230,11 @@ func (e *Engine) Run(ctx context.Context, rows []tensor.Row, out [][]float32) (e
 		return t, err
 	}
 	release := sync.OnceFunc(func() { e.idle <- i })
-	return i.run(ctx, rows, out, release)
+	c, err := i.run(ctx, rows, out, e.profile.on.Load(), release)
+	if len(c.Operators) > 0 {
+		e.addOperators(c.Operators)
+	}
+	return engine.Timings{Input: c.Input, Compute: c.Compute, Output: c.Output}, err
 }
 
 // acquire takes an idle instance, waiting if callers exceed Spec().InFlight.

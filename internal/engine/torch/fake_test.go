@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/vitrine-project/vitrine/internal/engine"
 	"github.com/vitrine-project/vitrine/internal/engine/enginetest"
 	"github.com/vitrine-project/vitrine/internal/fault"
@@ -278,6 +280,29 @@ func TestWorkersGoWithTheirEngine(t *testing.T) {
 		if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
 			t.Errorf("process %d: %v", pid, err)
 		}
+	}
+}
+
+func TestOperatorsAddUpWhileProfiling(t *testing.T) {
+	e, _ := fake(t, Options{})
+	run := func() {
+		if _, err := order(t.Context(), t, e, "fine"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run()
+	e.Profile(true)
+	run()
+	run()
+	e.Profile(false)
+	run()
+	want := []engine.OperatorTime{{Name: "pack", Calls: 2, Total: 14000, Where: "host"}, {Name: "sum", Calls: 2, Total: 20, Where: "host"}}
+	if diff := cmp.Diff(want, e.Operators()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	e.Profile(true)
+	if got := e.Operators(); len(got) != 0 {
+		t.Errorf("from zero: %+v", got)
 	}
 }
 

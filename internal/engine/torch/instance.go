@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/vitrine-project/vitrine/internal/engine"
 	"github.com/vitrine-project/vitrine/internal/fault"
 	"github.com/vitrine-project/vitrine/internal/model"
 	"github.com/vitrine-project/vitrine/internal/tensor"
@@ -204,30 +203,32 @@ func (i *instance) live(ctx context.Context) (*worker, error) {
 }
 
 // run computes a batch; release is called when the instance is free again, which may be later.
-func (i *instance) run(ctx context.Context, rows []tensor.Row, out [][]float32, release func()) (t engine.Timings, err error) {
+func (i *instance) run(ctx context.Context, rows []tensor.Row, out [][]float32, profiled bool, release func()) (answer, error) {
 	w, err := i.live(ctx)
 	if err != nil {
 		release()
-		return t, err
+		return answer{}, err
 	}
 	began := time.Now()
 	i.gather(rows)
-	t.Input = time.Since(began)
+	gathered := time.Since(began)
 	result := make(chan computed, 1)
-	order := runOrder{Rows: len(rows), Format: formatNames[rows[0].Format()]}
+	order := runOrder{Rows: len(rows), Format: formatNames[rows[0].Format()], Profile: profiled}
 	go func() { result <- w.compute(order, i.o.BatchTimeout) }()
 	select {
 	case <-ctx.Done():
 		go func() { <-result; release() }()
-		return t, ctx.Err()
+		return answer{}, ctx.Err()
 	case c := <-result:
 		defer release()
 		if c.err != nil {
-			return t, c.err
+			return answer{}, c.err
 		}
 		began = time.Now()
 		i.scatter(out)
-		return engine.Timings{Input: t.Input + c.Input, Compute: c.Compute, Output: c.Output + time.Since(began)}, nil
+		c.Input += gathered
+		c.Output += time.Since(began)
+		return c.answer, nil
 	}
 }
 

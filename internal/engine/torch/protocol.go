@@ -53,8 +53,9 @@ func shapeOf(c model.Config) shape {
 
 // runOrder has the rows that lie in the shared memory computed.
 type runOrder struct {
-	Rows   int    `json:"rows"`
-	Format string `json:"format"`
+	Rows    int    `json:"rows"`
+	Format  string `json:"format"`
+	Profile bool   `json:"profile,omitempty"`
 }
 
 // formatNames are rows' formats as the worker calls them.
@@ -75,6 +76,15 @@ type answer struct {
 	Input   time.Duration `json:"input_ns"`
 	Compute time.Duration `json:"compute_ns"`
 	Output  time.Duration `json:"output_ns"`
+
+	Operators []operator `json:"operators"` // of a run that was profiled
+}
+
+// operator is one of PyTorch's.
+type operator struct {
+	Name  string        `json:"name"`
+	Calls int64         `json:"calls"`
+	Total time.Duration `json:"total_ns"`
 }
 
 // Kinds of failure.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/vitrine-project/vitrine/internal/engine"
@@ -146,6 +147,45 @@ func formulaPixels(number, size int) []byte {
 		out[i] = byte((z ^ (z >> 31)) >> 56 >> number)
 	}
 	return out
+}
+
+// TestProfile finds PyTorch's matrix products, and nothing once profiling is off.
+func TestProfile(t *testing.T) {
+	e := open(t, tiny(t, model.GELU), Options{Precision: engine.FP32, MaxBatch: 2})
+	calls := func() (n int64) {
+		for _, o := range e.Operators() {
+			if strings.Contains(o.Name, "addmm") || strings.Contains(o.Name, "linear") || strings.Contains(o.Name, "mm") {
+				n += o.Calls
+			}
+		}
+		return n
+	}
+	run := func() {
+		r, err := e.NewRow(tensor.FormatUint8HWC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Release()
+		if _, err := e.Run(t.Context(), []tensor.Row{r}, [][]float32{make([]float32, e.Spec().Dim())}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run()
+	if len(e.Operators()) != 0 {
+		t.Errorf("without profiling: %+v", e.Operators())
+	}
+	e.Profile(true)
+	run()
+	once := calls()
+	run()
+	if once < 12 || calls() != 2*once { // four linear layers in each of three blocks
+		t.Errorf("%d matrix products in a run, %d in two: %+v", once, calls(), e.Operators())
+	}
+	e.Profile(false)
+	run()
+	if calls() != 2*once {
+		t.Errorf("%d after profiling", calls())
+	}
 }
 
 // TestOutliers holds half precision to its contract on weights with channels of large magnitude, as trained

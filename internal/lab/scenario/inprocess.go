@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -59,7 +60,7 @@ func (r *Runner) profile(ctx context.Context, j *job) outcome {
 		return failed(err)
 	}
 	for _, o := range profiler.Operators() {
-		if err := r.Log.Write(record.Operator{Cell: j.id, Name: o.Name, Total: o.Total, Count: int(o.Calls), Where: "host"}); err != nil {
+		if err := r.Log.Write(record.Operator{Cell: j.id, Name: o.Name, Total: o.Total, Count: int(o.Calls), Where: cmp.Or(o.Where, "host")}); err != nil {
 			return failed(err)
 		}
 	}

@@ -3,7 +3,7 @@
 Images and embeddings lie in memory that both processes share; a line only says how many there are. What computes is
 the source in the first order, which has a function
 
-    load(order, weights, inputs, outputs) -> object with describe() -> dict and run(rows, format) -> dict
+    load(order, weights, inputs, outputs) -> object with describe() -> dict and run(rows, format, profile=False) -> dict
 
 The process ends with its socket: when the server is gone, so is the worker.
 """
@@ -72,7 +72,7 @@ def main():
                 tower = load(order)
                 answer = tower.describe()
             else:
-                answer = tower.run(order["rows"], order["format"])
+                answer = tower.run(**order)
             answer["ok"] = True
         except Exception as error:  # whatever it is, the server is told
             answer = failure(error)

@@ -170,7 +170,18 @@ class Runner:
         event.record()
         return event
 
-    def run(self, rows, format):
+    def run(self, rows, format, profile=False):
+        if not profile:
+            return self.timed(rows, format)
+        activities = [torch.profiler.ProfilerActivity.CPU]
+        if self.cuda:
+            activities.append(torch.profiler.ProfilerActivity.CUDA)
+        with torch.profiler.profile(activities=activities) as recorded:
+            answer = self.timed(rows, format)
+        answer["operators"] = operators(recorded.key_averages(), self.cuda)
+        return answer
+
+    def timed(self, rows, format):
         try:
             marks = self.compute(rows, format)
             if self.cuda:
@@ -186,6 +197,17 @@ class Runner:
         else:
             spans = [b - a for a, b in zip(marks, marks[1:])]
         return dict(zip(("input_ns", "compute_ns", "output_ns"), spans))
+
+
+def operators(averages, cuda):
+    """PyTorch's operators with their own time, without those that they call: the card's where there is one, for the
+    host only launches there."""
+    out = []
+    for e in averages:
+        microseconds = e.self_device_time_total if cuda else e.self_cpu_time_total
+        if microseconds > 0 and e.device_type == torch.autograd.DeviceType.CPU and not e.key.startswith("cuda"):
+            out.append({"name": e.key, "calls": e.count, "total_ns": int(microseconds * 1000)})
+    return out
 
 
 def pin(memory):
