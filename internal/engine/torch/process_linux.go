@@ -22,7 +22,7 @@ func startWorker(o Options, number int, shared, weights *os.File) (*worker, erro
 	cmd.ExtraFiles = []*os.File{theirs, shared, weights}
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.Env = append(os.Environ(), "PYTHONUNBUFFERED=1", "PYTHONSAFEPATH=1", "KINETO_LOG_LEVEL=99") // the profiler announces each start
-	cmd.WaitDelay = endsWithin // for what a compiler that outlives the worker still writes
+	cmd.WaitDelay = endsWithin                                                                      // for what a compiler that outlives the worker still writes
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	return newWorker(cmd, ours, theirs, out)
 }
