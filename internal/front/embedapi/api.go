@@ -11,6 +11,7 @@ import (
 
 	"github.com/vitrine-project/vitrine/internal/fault"
 	"github.com/vitrine-project/vitrine/internal/front"
+	"github.com/vitrine-project/vitrine/internal/front/door"
 	"github.com/vitrine-project/vitrine/internal/service"
 )
 
@@ -84,10 +85,10 @@ func Info(m *service.Metadata) ModelInfo {
 // Register adds the API's routes.
 func (a *API) Register(mux *http.ServeMux) {
 	post := func(path string, h front.Handler, fail func(*front.Exchange, error)) {
-		a.front.Register(mux, front.Route{Path: path, Methods: map[string]front.Handler{http.MethodPost: h}, Fail: a.marked(fail)})
+		a.front.Register(mux, front.Route{Path: path, Methods: map[string]front.Handler{http.MethodPost: h}, Fail: a.marked(fail), Group: door.Inference})
 	}
 	get := func(path string, h front.Handler) {
-		a.front.Register(mux, front.Route{Path: path, Methods: map[string]front.Handler{http.MethodGet: h}, Fail: a.marked(FailOpenAI)})
+		a.front.Register(mux, front.Route{Path: path, Methods: map[string]front.Handler{http.MethodGet: h}, Fail: a.marked(FailOpenAI), Group: door.Metadata})
 	}
 	post("/embed", a.embedRaw, Fail)
 	post("/embed/base64", a.embedBase64, Fail)

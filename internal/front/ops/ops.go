@@ -10,6 +10,7 @@ import (
 
 	"github.com/vitrine-project/vitrine/internal/fault"
 	"github.com/vitrine-project/vitrine/internal/front"
+	"github.com/vitrine-project/vitrine/internal/front/door"
 	"github.com/vitrine-project/vitrine/internal/front/embedapi"
 	"github.com/vitrine-project/vitrine/internal/service"
 )
@@ -62,7 +63,8 @@ func (s *Ops) SetDraining(on bool) { s.o.Front.SetDraining(on) }
 // every path that no front has.
 func (s *Ops) Register(mux *http.ServeMux) {
 	s.registerHealth(mux)
-	s.get(mux, "/model-info", s.modelInfo)
+	s.o.Front.Register(mux, front.Route{Path: "/model-info", Methods: map[string]front.Handler{http.MethodGet: s.modelInfo},
+		Fail: embedapi.Fail, Quiet: true, Group: door.Metadata})
 	s.get(mux, "/gpu-info", s.gpuInfo)
 	s.get(mux, "/{$}", s.index)
 	s.fallback(mux, false)
@@ -85,13 +87,18 @@ func (s *Ops) RegisterMetrics(mux *http.ServeMux) {
 }
 
 func (s *Ops) registerHealth(mux *http.ServeMux) {
-	s.get(mux, "/health", s.health)
-	s.get(mux, "/healthz", s.health)
-	s.get(mux, "/readyz", s.ready)
+	s.open(mux, "/health", s.health)
+	s.open(mux, "/healthz", s.health)
+	s.open(mux, "/readyz", s.ready)
 }
 
 func (s *Ops) get(mux *http.ServeMux, path string, h front.Handler) {
 	s.o.Front.Register(mux, front.Route{Path: path, Methods: map[string]front.Handler{http.MethodGet: h}, Fail: embedapi.Fail, Quiet: true})
+}
+
+// open adds a route that needs no key: who asks whether the server lives has none.
+func (s *Ops) open(mux *http.ServeMux, path string, h front.Handler) {
+	s.o.Front.Register(mux, front.Route{Path: path, Methods: map[string]front.Handler{http.MethodGet: h}, Fail: embedapi.Fail, Quiet: true, Open: true})
 }
 
 func (s *Ops) fallback(mux *http.ServeMux, quiet bool) {
