@@ -58,10 +58,17 @@ func (d *door) start() {
 		return
 	}
 	go func() {
-		if err := d.server.Serve(d.listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := d.answer(); !errors.Is(err, http.ErrServerClosed) {
 			d.failed <- err
 		}
 	}()
+}
+
+func (d *door) answer() error {
+	if d.server.TLSConfig != nil {
+		return d.server.ServeTLS(d.listener, "", "") // the configuration has the certificate
+	}
+	return d.server.Serve(d.listener)
 }
 
 // failure reports a listener that broke; never for a door that is off.
@@ -85,14 +92,18 @@ func (d *door) shutdown(ctx context.Context) error {
 
 // url is how a program on this machine reaches the door.
 func (d *door) url() string {
+	scheme := "http://"
+	if d.server.TLSConfig != nil {
+		scheme = "https://"
+	}
 	host, port, err := net.SplitHostPort(d.listener.Addr().String())
 	if err != nil {
-		return "http://" + d.listener.Addr().String()
+		return scheme + d.listener.Addr().String()
 	}
 	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
 		host = "localhost"
 	}
-	return "http://" + net.JoinHostPort(host, port)
+	return scheme + net.JoinHostPort(host, port)
 }
 
 // loopbackOnly tells whether every address can be reached from this machine alone. A name counts only

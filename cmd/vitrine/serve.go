@@ -34,6 +34,7 @@ type serveOptions struct {
 	batch          batchFlags
 	oip            oipFlags
 	grpc           grpcFlags
+	door           doorFlags
 	log            logFlags
 	accessLog      bool
 	pprof          bool
@@ -98,6 +99,7 @@ func (o *serveOptions) define(fs *pflag.FlagSet) {
 	o.image.define(fs)
 	o.oip.define(fs)
 	o.grpc.define(fs)
+	o.door.define(fs)
 	cli.Group(fs, "Requests", func(fs *pflag.FlagSet) {
 		fs.Var(&o.maxBody, "max-body", "`bytes` of the largest request body")
 		fs.Var(&o.bodyMemory, "body-memory", "`bytes` of all request bodies held at once; more get 429")
@@ -119,6 +121,8 @@ func (o *serveOptions) define(fs *pflag.FlagSet) {
 type server struct {
 	o       *serveOptions
 	log     *slog.Logger
+	logs    *logSwitch
+	doors   *doors
 	data    *door
 	admin   *door     // nil if off
 	grpc    *grpcDoor // nil if off
@@ -130,10 +134,13 @@ type server struct {
 }
 
 func runServe(ctx context.Context, o *serveOptions, std streams) error {
-	s, err := newServer(o, o.log.logger(std.err))
+	log, logs := o.log.switchable(std.err)
+	s, err := newServer(o, log)
 	if err != nil {
 		return err
 	}
+	s.logs = logs
+	s.doors.watch(ctx)
 	s.data.start()
 	s.admin.start()
 	s.grpc.start()
@@ -148,6 +155,10 @@ func runServe(ctx context.Context, o *serveOptions, std streams) error {
 	}
 	defer p.Close()
 	if s.oip, err = s.newOIP(p); err != nil {
+		s.hangUp()
+		return err
+	}
+	if err = s.followLog(); err != nil {
 		s.hangUp()
 		return err
 	}
@@ -180,11 +191,14 @@ func newServer(o *serveOptions, log *slog.Logger) (*server, error) {
 	if o.http == closedDoor {
 		return nil, cli.Usage{Err: errors.New("--http off: there would be nothing to serve")}
 	}
-	limits := front.ServerOptions{Logger: log, WriteTimeout: max(3*time.Minute, o.bodyTimeout+o.requestTimeout)}
+	if s.doors, err = newDoors(&o.door, log); err != nil {
+		return nil, err
+	}
+	limits := front.ServerOptions{Logger: log, TLS: s.doors.http, WriteTimeout: max(3*time.Minute, o.bodyTimeout+o.requestTimeout)}
 	if s.data, err = openDoor("--http", o.http, limits); err != nil {
 		return nil, err
 	}
-	if s.admin, err = openDoor("--metrics", o.metrics, front.ServerOptions{Logger: log}); err != nil {
+	if s.admin, err = openDoor("--metrics", o.metrics, front.ServerOptions{Logger: log, TLS: s.doors.metricsTLS()}); err != nil {
 		return nil, errors.Join(err, s.data.listener.Close())
 	}
 	if limit := limitMemory(); limit > 0 {
@@ -195,18 +209,20 @@ func newServer(o *serveOptions, log *slog.Logger) (*server, error) {
 	s.front = front.New(front.Options{
 		Logger: log, AccessLog: o.accessLog, Observer: s.metrics, MaxBody: int64(o.maxBody),
 		BodyBudget: int64(o.bodyMemory), BodyTimeout: o.bodyTimeout, RequestTimeout: o.requestTimeout,
+		Guard: s.doors.guard,
 	})
 	if s.grpc, err = openGRPC(&o.grpc, s.grpcOptions(log)); err != nil {
 		s.hangUp()
 		return nil, err
 	}
-	s.ops = ops.New(ops.Options{Front: s.front, Version: b.Version, Metrics: s.metrics.Handler(), Pprof: o.pprof})
+	s.ops = ops.New(ops.Options{Front: s.front, Version: b.Version, Metrics: s.metrics.Handler(), Pprof: o.pprof, Guard: s.doors.metricsGuard()})
 	s.data.set(s.loadingHandler())
 	if s.admin != nil {
 		mux := http.NewServeMux()
 		s.ops.RegisterMetrics(mux)
 		s.admin.set(mux)
 	}
+	o.warnOpen(log)
 	phase(log, "listening", s.began, "http", s.data.listener.Addr().String(), "version", b.Version)
 	return s, nil
 }

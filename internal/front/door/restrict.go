@@ -60,6 +60,22 @@ func (r Restrictions) Add(text string) error {
 	return nil
 }
 
+// SplitList puts a space for each comma that is between restrictions and not between groups: one that
+// stands behind a header's value and before groups with their colon.
+func SplitList(text string) string {
+	b := []byte(text)
+	for i, start := 0, 0; i < len(b); i++ {
+		if b[i] != ',' || !strings.Contains(text[start:i], "=") {
+			continue
+		}
+		names, _, ok := strings.Cut(text[i+1:], ":")
+		if ok && !slices.ContainsFunc(strings.Split(names, ","), func(n string) bool { return !slices.Contains(Groups, Group(n)) }) {
+			b[i], start = ' ', i+1
+		}
+	}
+	return string(b)
+}
+
 // notToken tells characters that header names do not have (RFC 9110, section 5.6.2).
 func notToken(c rune) bool {
 	return c <= ' ' || c > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, c)

@@ -22,6 +22,7 @@ type Options struct {
 	Version string
 	Metrics http.Handler // GET /metrics; nil has none
 	Pprof   bool         // /debug/pprof/ on the metrics port
+	Guard   *door.Guard  // asks for keys on the metrics port; nil lets everybody in
 	GPUs    func() []GPU // nil has none
 }
 
@@ -75,14 +76,15 @@ func (s *Ops) RegisterMetrics(mux *http.ServeMux) {
 	s.registerHealth(mux)
 	s.fallback(mux, true)
 	if s.o.Metrics != nil {
-		mux.Handle("GET /metrics", s.o.Metrics)
+		mux.Handle("GET /metrics", s.o.Guard.Protect(s.o.Metrics))
 	}
 	if s.o.Pprof {
-		mux.HandleFunc("/debug/pprof/", pprof.Index)
-		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+		profile := func(path string, h http.HandlerFunc) { mux.Handle(path, s.o.Guard.Protect(h)) }
+		profile("/debug/pprof/", pprof.Index)
+		profile("/debug/pprof/cmdline", pprof.Cmdline)
+		profile("/debug/pprof/profile", pprof.Profile)
+		profile("/debug/pprof/symbol", pprof.Symbol)
+		profile("/debug/pprof/trace", pprof.Trace)
 	}
 }
 
