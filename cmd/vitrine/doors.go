@@ -71,10 +71,9 @@ func (r *restrictions) Type() string { return "restriction" }
 type doors struct {
 	guard   *frontdoor.Guard
 	watcher *frontdoor.Watcher
-	http    *tls.Config // nil speaks no TLS
-	grpc    *tls.Config
-	metrics bool // the metrics address asks for the same
-	files   bool // there is something to read again
+	tls     *tls.Config // nil speaks none
+	metrics bool        // the metrics address asks for the same
+	files   bool        // there is something to read again
 }
 
 // newDoors reads the files; what is wrong with them is an error of the start.
@@ -98,10 +97,7 @@ func newDoors(d *doorFlags, log *slog.Logger) (*doors, error) {
 		return s, nil
 	}
 	var err error
-	if s.http, err = s.watcher.TLS(d.tls, "h2", "http/1.1"); err != nil {
-		return nil, fmt.Errorf("--tls-cert: %w", err)
-	}
-	if s.grpc, err = s.watcher.TLS(d.tls, "h2"); err != nil {
+	if s.tls, err = s.watcher.TLS(d.tls); err != nil {
 		return nil, fmt.Errorf("--tls-cert: %w", err)
 	}
 	return s, nil
@@ -110,7 +106,7 @@ func newDoors(d *doorFlags, log *slog.Logger) (*doors, error) {
 // metricsTLS is the TLS of the metrics address.
 func (d *doors) metricsTLS() *tls.Config {
 	if d.metrics {
-		return d.http
+		return d.tls
 	}
 	return nil
 }
@@ -123,12 +119,20 @@ func (d *doors) metricsGuard() *frontdoor.Guard {
 	return nil
 }
 
+// curl is what curl needs to be let in.
+func (o *doorFlags) curl() string {
+	if o.keys == "" {
+		return ""
+	}
+	return " -H 'Authorization: Bearer KEY'"
+}
+
 // grpcOptions are gRPC's TLS, if there is any.
 func (d *doors) grpcOptions() []grpc.ServerOption {
-	if d.grpc == nil {
+	if d.tls == nil {
 		return nil
 	}
-	return []grpc.ServerOption{grpc.Creds(credentials.NewTLS(d.grpc))}
+	return []grpc.ServerOption{grpc.Creds(credentials.NewTLS(d.tls))}
 }
 
 // reloadInterval is how often the files are looked at.

@@ -194,7 +194,7 @@ func newServer(o *serveOptions, log *slog.Logger) (*server, error) {
 	if s.doors, err = newDoors(&o.door, log); err != nil {
 		return nil, err
 	}
-	limits := front.ServerOptions{Logger: log, TLS: s.doors.http, WriteTimeout: max(3*time.Minute, o.bodyTimeout+o.requestTimeout)}
+	limits := front.ServerOptions{Logger: log, TLS: s.doors.tls, WriteTimeout: max(3*time.Minute, o.bodyTimeout+o.requestTimeout)}
 	if s.data, err = openDoor("--http", o.http, limits); err != nil {
 		return nil, err
 	}
@@ -272,7 +272,7 @@ func (s *server) open(p *plant, std streams) {
 	if s.grpc != nil {
 		fmt.Fprintf(std.out, "gRPC on %s\n", s.grpc.listener.Addr())
 	}
-	fmt.Fprintf(std.out, "try: curl --data-binary @photo.jpg %s/embed\n", url)
+	fmt.Fprintf(std.out, "try: curl%s --data-binary @photo.jpg %s/embed\n", s.o.door.curl(), url)
 	if s.admin != nil {
 		fmt.Fprintf(std.out, "metrics on %s/metrics\n", s.admin.url())
 	}

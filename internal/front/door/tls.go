@@ -16,16 +16,19 @@ type TLSFiles struct {
 	ClientCA string // authorities of clients, which then must show a certificate; empty asks for none
 }
 
-// TLS reads the files and returns a configuration that always answers with what they hold now: a new
-// connection sees new files, an old one goes on. protocols are ALPN's, in order of preference.
-func (w *Watcher) TLS(f TLSFiles, protocols ...string) (*tls.Config, error) {
+// protocols are ALPN's, in order of preference; gRPC's clients offer the first alone.
+var protocols = []string{"h2", "http/1.1"}
+
+// TLS reads the files and returns a configuration, for HTTP and gRPC, that always answers with what they
+// hold now: a new connection sees new files, an old one goes on.
+func (w *Watcher) TLS(f TLSFiles) (*tls.Config, error) {
 	current := &atomic.Pointer[tls.Config]{}
 	paths := []string{f.Cert, f.Key}
 	if f.ClientCA != "" {
 		paths = append(paths, f.ClientCA)
 	}
 	err := w.add("TLS", func() error {
-		c, err := f.read(protocols)
+		c, err := f.read()
 		if err != nil {
 			return err
 		}
@@ -41,7 +44,7 @@ func (w *Watcher) TLS(f TLSFiles, protocols ...string) (*tls.Config, error) {
 }
 
 // read makes a configuration of the files as they are.
-func (f TLSFiles) read(protocols []string) (*tls.Config, error) {
+func (f TLSFiles) read() (*tls.Config, error) {
 	pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
 	if err != nil {
 		return nil, fmt.Errorf("certificate %s with key %s: %w", f.Cert, f.Key, err)
