@@ -87,7 +87,7 @@ func launch(t *testing.T, args ...string) *running {
 	return r
 }
 
-var address = regexp.MustCompile(`http://[^ /]+`)
+var address = regexp.MustCompile(`https?://[^ /]+`)
 
 func (r *running) readLine(line string) {
 	r.out = append(r.out, line)

@@ -10,9 +10,9 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"log/slog"
 	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -142,31 +142,27 @@ func (a *authority) issue(t *testing.T, name string) (cert, key string, private 
 }
 
 // handshake returns the name of the server's certificate, the protocol that was agreed on, or why not.
-func handshake(server, client *tls.Config) (name, protocol string, err error) {
-	a, b := net.Pipe()
+func handshake(t *testing.T, server, client *tls.Config) (name, protocol string, err error) {
+	t.Helper()
+	l, err := tls.Listen("tcp", "127.0.0.1:0", server)
+	if err != nil {
+		t.Fatal(err)
+	}
 	served := make(chan error, 1)
 	go func() {
-		s := tls.Server(a, server)
-		err := s.Handshake()
-		if err != nil {
-			_ = a.Close()
+		c, err := l.Accept()
+		if err == nil {
+			err = errors.Join(c.(*tls.Conn).Handshake(), c.Close())
 		}
 		served <- err
 	}()
-	c := tls.Client(b, client)
-	err = c.Handshake()
-	if err != nil {
-		_ = b.Close()
-	}
-	if serverErr := <-served; err == nil {
-		err = serverErr
-	}
-	_, _ = a.Close(), b.Close()
+	c, err := tls.Dial("tcp", l.Addr().String(), client)
+	err = errors.Join(err, <-served, l.Close())
 	if err != nil {
 		return "", "", err
 	}
 	state := c.ConnectionState()
-	return state.PeerCertificates[0].Subject.CommonName, state.NegotiatedProtocol, nil
+	return state.PeerCertificates[0].Subject.CommonName, state.NegotiatedProtocol, c.Close()
 }
 
 func TestTLSIsReadAgain(t *testing.T) {
@@ -187,18 +183,18 @@ func TestTLSIsReadAgain(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(a.cert)
 	for _, offers := range [][]string{{"h2", "http/1.1"}, {"http/1.1"}, {"h2"}} {
-		if name, protocol, err := handshake(server, &tls.Config{RootCAs: roots, ServerName: "localhost", NextProtos: offers}); err != nil || name != "first" || protocol != offers[0] {
+		if name, protocol, err := handshake(t, server, &tls.Config{RootCAs: roots, ServerName: "localhost", NextProtos: offers}); err != nil || name != "first" || protocol != offers[0] {
 			t.Errorf("%q: %s %s %v", offers, name, protocol, err)
 		}
 	}
-	if _, _, err := handshake(server, &tls.Config{RootCAs: roots, ServerName: "localhost", MaxVersion: tls.VersionTLS11}); err == nil {
+	if _, _, err := handshake(t, server, &tls.Config{RootCAs: roots, ServerName: "localhost", MaxVersion: tls.VersionTLS11}); err == nil {
 		t.Error("TLS 1.1 is spoken")
 	}
 	put("second")
 	tick()
 	replace(t, f.Key, "broken")
 	tick()
-	if name, _, err := handshake(server, &tls.Config{RootCAs: roots, ServerName: "localhost"}); err != nil || name != "second" {
+	if name, _, err := handshake(t, server, &tls.Config{RootCAs: roots, ServerName: "localhost"}); err != nil || name != "second" {
 		t.Errorf("%s %v, want the second", name, err)
 	}
 }
@@ -225,7 +221,7 @@ func TestMutualTLS(t *testing.T) {
 		by *authority
 		ok bool
 	}{{a, true}, {stranger, false}, {nil, false}} {
-		client := &tls.Config{RootCAs: roots, ServerName: "localhost", MaxVersion: tls.VersionTLS12} // 1.3 tells the client late
+		client := &tls.Config{RootCAs: roots, ServerName: "localhost"}
 		if c.by != nil {
 			cert, key, _, _ := c.by.issue(t, "client")
 			pair, err := tls.X509KeyPair([]byte(cert), []byte(key))
@@ -234,7 +230,7 @@ func TestMutualTLS(t *testing.T) {
 			}
 			client.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 		}
-		if _, _, err := handshake(server, client); (err == nil) != c.ok {
+		if _, _, err := handshake(t, server, client); (err == nil) != c.ok {
 			t.Errorf("%v: %v", c.ok, err)
 		}
 	}
