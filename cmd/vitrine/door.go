@@ -25,6 +25,7 @@ type door struct {
 	server   *http.Server
 	handler  atomic.Pointer[http.Handler]
 	failed   chan error
+	tls      bool
 }
 
 // openDoor listens on an address; nil where the address is "off". flag names it in errors.
@@ -41,7 +42,7 @@ func openDoor(flag, address string, o front.ServerOptions) (*door, error) {
 	case err != nil:
 		return nil, cli.Usage{Err: fmt.Errorf("%s %s: %w", flag, address, err)}
 	}
-	d := &door{listener: l, failed: make(chan error, 1)}
+	d := &door{listener: l, failed: make(chan error, 1), tls: o.TLS != nil}
 	d.set(http.NotFoundHandler())
 	d.server = front.NewServer(http.HandlerFunc(d.serve), o)
 	return d, nil
@@ -65,7 +66,7 @@ func (d *door) start() {
 }
 
 func (d *door) answer() error {
-	if d.server.TLSConfig != nil {
+	if d.tls {
 		return d.server.ServeTLS(d.listener, "", "") // the configuration has the certificate
 	}
 	return d.server.Serve(d.listener)
@@ -93,7 +94,7 @@ func (d *door) shutdown(ctx context.Context) error {
 // url is how a program on this machine reaches the door.
 func (d *door) url() string {
 	scheme := "http://"
-	if d.server.TLSConfig != nil {
+	if d.tls {
 		scheme = "https://"
 	}
 	host, port, err := net.SplitHostPort(d.listener.Addr().String())

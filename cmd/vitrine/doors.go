@@ -120,8 +120,8 @@ func (d *doors) metricsGuard() *frontdoor.Guard {
 }
 
 // curl is what curl needs to be let in.
-func (o *doorFlags) curl() string {
-	if o.keys == "" {
+func (d *doorFlags) curl() string {
+	if d.keys == "" {
 		return ""
 	}
 	return " -H 'Authorization: Bearer KEY'"

@@ -1,6 +1,7 @@
 package door
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -44,7 +45,7 @@ func TestAdmit(t *testing.T) {
 		{[]string{"Bearer other-secret"}, []string{"alice-secret"}, "", errWrongKey},
 		{nil, []string{"", "alice-secret"}, "", errNoKey},
 	} {
-		if name, err := g.Admit(c.authorization, c.apiKey); name != c.name || err != c.err {
+		if name, err := g.Admit(c.authorization, c.apiKey); name != c.name || !errors.Is(err, c.err) {
 			t.Errorf("%q %q: %q %v, want %q %v", c.authorization, c.apiKey, name, err, c.name, c.err)
 		}
 	}
