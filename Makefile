@@ -3,8 +3,11 @@ export CGO_ENABLED ?= 0
 GO ?= go
 TOOLS := $(CURDIR)/bin
 FUZZTIME ?= 10s
+EDITION ?= cpu
+OUT ?= results
+PYTHON ?= python3
 
-.PHONY: help build test race fuzz check lint fmt gen golden bench clean
+.PHONY: help build test race fuzz check lint fmt gen golden bench study clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +51,11 @@ golden: ## rewrite golden files from their oracles and show the difference (need
 
 bench: ## the benchmarks of every package
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+study: build ## the reference study, EDITION=cpu (under an hour on two cores), ci (five minutes) or gpu, into OUT
+	./bin/vitrine bench study studies/reference.yaml --edition $(EDITION) --out $(OUT) --resume --set python=$(PYTHON)
+	./bin/vitrine report $(OUT)/reference-$(EDITION).jsonl.zst --reference studies/reference-2026-02.jsonl --out $(OUT)/reference-$(EDITION).md
+	./bin/vitrine report $(OUT)/reference-$(EDITION).jsonl.zst --reference studies/reference-2026-02.jsonl --format html --out $(OUT)/reference-$(EDITION).html
 
 clean: ## remove what was built
 	rm -rf bin

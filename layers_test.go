@@ -35,6 +35,13 @@ var rules = []rule{
 	{"internal/front", []string{"internal/engine", "internal/batcher", "internal/lab"}, "a front talks to service.Model only"},
 	{"internal/vectorfile", []string{"internal/engine", "internal/service", "internal/front", "internal/lab"}, "a file of vectors does not care who computed them"},
 	{"internal/lab", []string{"internal/front", "internal/batcher"}, "the laboratory shares only wire formats with the server"},
+	{"internal/lab/report", []string{"internal/service", "internal/engine", "internal/preproc", "internal/model", "internal/lab/target", "internal/lab/load", "internal/lab/plan", "internal/lab/scenario"}, "a report is a function of records: it asks no server and runs nothing"},
+	{"internal/lab/record", []string{"internal/"}, "a leaf: records outlive the programs that wrote them"},
+	{"internal/lab/stats", []string{"internal/"}, "a leaf: statistics see numbers only"},
+	{"internal/lab/host", []string{"internal/lab/target", "internal/lab/load", "internal/lab/plan", "internal/lab/report"}, "it describes a machine to the record"},
+	{"internal/lab/plan", []string{"internal/engine", "internal/model", "internal/lab/load", "internal/lab/link", "internal/lab/scenario"}, "a plan says what to measure and measures nothing"},
+	{"internal/lab/scenario", []string{"internal/service", "internal/model", "internal/lab/report"}, "it writes records and does not read them; whoever calls it makes its engines"},
+	{"internal/lab/watch", []string{"internal/"}, "a screen reads counters"},
 	{"client", []string{"internal/service", "internal/engine", "internal/batcher", "internal/front", "internal/preproc", "internal/lab"}, "public: a client links no server"},
 }
 

@@ -159,8 +159,9 @@ def start_up(jpeg, folder):
 def against_fastapi(jpeg, folder):
     body = json.dumps({"images": [base64.b64encode(jpeg).decode()], "model_name": "ViT-B-32", "pretrained": "openai"}).encode()
     port = free_port()
-    fastapi = Server([sys.executable, "-m", "uvicorn", "fastapi_pytorch:app", "--port", str(port), "--log-level", "error"], port, "/health",
-                     {"MODEL_DIR": folder})
+    settings = dict(weights=folder, device="cpu", precision="fp32", threads=os.cpu_count(), runtime="torch", as_reference=False)
+    fastapi = Server([sys.executable, "-m", "uvicorn", "service:app", "--app-dir", os.path.join(HERE, "fastapi"), "--port", str(port),
+                      "--log-level", "error"], port, "/health", {"SETTINGS": json.dumps(settings)})
     servers = {"FastAPI + PyTorch fp32": fastapi, "Vitrine fp32": vitrine("--model", folder, "--pretrained", "openai", "--precision", "fp32"),
                "Vitrine bf16": vitrine("--model", folder, "--pretrained", "openai", "--precision", "bf16")}
     for name, server in servers.items():

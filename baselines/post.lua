@@ -1,9 +1,13 @@
--- wrk script: POST a file's bytes. BODY, CONTENT_TYPE and ACCEPT come from the environment.
+-- wrk script: POST a file's bytes. BODY, CONTENT_TYPE, ACCEPT and, if wanted, HEADER_LENGTH (of the Open
+-- Inference Protocol's binary extension) come from the environment.
 local file = assert(io.open(os.getenv("BODY"), "rb"))
 wrk.method = "POST"
 wrk.body = file:read("*a")
 wrk.headers["Content-Type"] = os.getenv("CONTENT_TYPE")
 wrk.headers["Accept"] = os.getenv("ACCEPT")
+if os.getenv("HEADER_LENGTH") then
+  wrk.headers["Inference-Header-Content-Length"] = os.getenv("HEADER_LENGTH")
+end
 file:close()
 
 done = function(summary, latency)

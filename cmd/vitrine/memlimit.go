@@ -37,3 +37,22 @@ func cgroupLimit(paths ...string) int64 {
 	}
 	return 0
 }
+
+// machineMemory is nine tenths of the machine's memory in bytes, 0 where the file does not tell.
+func machineMemory(meminfo string) int64 {
+	text, err := os.ReadFile(meminfo)
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		if len(fields) == 3 && fields[0] == "MemTotal:" && fields[2] == "kB" {
+			kib, err := strconv.ParseInt(fields[1], 10, 64)
+			if err != nil || kib < 0 || kib > 1<<50 {
+				return 0
+			}
+			return kib * 1024 / 10 * 9
+		}
+	}
+	return 0
+}

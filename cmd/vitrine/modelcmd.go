@@ -105,10 +105,15 @@ func exportCommand(std streams) *cobra.Command {
 	var format, dir string
 	c := &cobra.Command{
 		Use:   "export [REF] --output FOLDER",
-		Short: "Write a model as safetensors that open_clip reads",
+		Short: "Write a model as safetensors that open_clip reads, or as a model repository",
 		Long: `Export writes what is loaded, synthetic weights included, to FOLDER: open_clip_model.safetensors and
-open_clip_config.json. Anyone can then check Vitrine's embeddings in PyTorch.`,
-		Example:           "  vitrine model export synthetic --format safetensors --output exported",
+open_clip_config.json. Anyone can then check Vitrine's embeddings in PyTorch.
+
+With --format repository FOLDER becomes a model repository in Triton's layout, for
+vitrine serve --model-repository FOLDER: the model, and two that share its queue, for pixels and for
+image files.`,
+		Example: "  vitrine model export synthetic --format safetensors --output exported\n" +
+			"  vitrine model export synthetic --format repository --output models",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: completeModel,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -121,7 +126,12 @@ open_clip_config.json. Anyone can then check Vitrine's embeddings in PyTorch.`,
 				return err
 			}
 			defer loaded.Close()
-			if err := model.Export(loaded, dir); err != nil {
+			if format == "repository" {
+				err = exportRepository(loaded, dir, exportedBatch)
+			} else {
+				err = model.Export(loaded, dir)
+			}
+			if err != nil {
 				return err
 			}
 			fmt.Fprintln(std.out, dir)
@@ -131,13 +141,16 @@ open_clip_config.json. Anyone can then check Vitrine's embeddings in PyTorch.`,
 	c.Flags().SortFlags = false
 	cli.Group(c.Flags(), "Output", func(fs *pflag.FlagSet) {
 		fs.StringVarP(&dir, "output", "o", "", "`FOLDER` to write to; it is made if it is not there")
-		fs.Var(cli.NewChoice(&format, "safetensors", "safetensors"), "format", "file format")
+		fs.Var(cli.NewChoice(&format, "safetensors", "safetensors", "repository"), "format", "safetensors: the weights and their configuration; repository: those in a model repository")
 	})
 	m.define(c.Flags())
 	l.define(c.Flags(), "warn")
 	completeValues(c)
 	return c
 }
+
+// exportedBatch is the max_batch_size of exported repositories, that of serve's default.
+const exportedBatch = 32
 
 // inspection is what `model inspect` prints, and its JSON.
 type inspection struct {

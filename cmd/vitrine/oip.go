@@ -13,15 +13,10 @@ import (
 )
 
 // oipFlags are about the Open Inference Protocol, over HTTP and gRPC.
-type oipFlags struct {
-	control string
-	samples bool
-}
+type oipFlags struct{ samples bool }
 
 func (o *oipFlags) define(fs *pflag.FlagSet) {
 	cli.Group(fs, "Open Inference Protocol", func(fs *pflag.FlagSet) {
-		fs.Var(cli.NewChoice(&o.control, "none", "none", "explicit"), "model-control-mode",
-			"explicit lets clients load and unload models")
 		fs.BoolVar(&o.samples, "sample-models", false, "serve the sample models of the protocol's examples too")
 	})
 	if err := fs.MarkHidden("sample-models"); err != nil {
@@ -29,19 +24,29 @@ func (o *oipFlags) define(fs *pflag.FlagSet) {
 	}
 }
 
-// newOIP puts the plant's models, and the samples if they are asked for, behind the protocol.
-func (s *server) newOIP(p *plant) (*oip.Server, error) {
+// newOIP puts the plant's models, if there is one, and the samples, if they are asked for, behind the
+// protocol. Those of the repository are loaded later.
+func (s *server) newOIP() (*oip.Server, error) {
 	b := &s.o.batch
-	models := images.Models(p.images, images.Batching{Preferred: b.preferred, Delay: b.delay, Timeout: b.timeout,
-		QueueSize: b.queue, PriorityLevels: b.levels, Instances: s.o.engine.instances})
+	var models []oip.Model
+	if s.plant != nil {
+		models = images.Models(s.plant.images, images.Batching{Preferred: b.preferred, Delay: b.delay, Timeout: b.timeout,
+			QueueSize: b.queue, PriorityLevels: b.levels, Instances: s.o.engine.instances})
+	}
 	if s.o.oip.samples {
 		models = append(models, samples.Default()...)
 	}
-	var loader oip.Loader
-	if s.o.oip.control == "explicit" {
-		loader = oip.Known(models)
+	loader, err := s.newLoader(models)
+	if err != nil {
+		return nil, err
 	}
 	registry := oip.NewRegistry(loader)
+	if s.o.repository.control != "explicit" {
+		registry.ForbidControl()
+	}
+	if !s.o.repository.strict {
+		registry.Lenient()
+	}
 	for _, m := range models {
 		if err := registry.Add(m); err != nil {
 			return nil, err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,21 +34,66 @@ type plantOptions struct {
 	log      *slog.Logger
 	progress *os.File // where a download shows itself; nil is the log
 	metrics  *telemetry.Metrics
+	budget   *service.Budget // nil is none
+
+	// A model of a repository has these of its configuration; zero values are those of the flags.
+	name, version string          // what protocols call it
+	queue         *batcher.Config // how it batches
 }
 
-// plant is model, engine, image pipeline and batcher, put together and proven.
-type plant struct{ images *service.Images }
+// plant is model, engine, image pipeline and batcher, put together.
+type plant struct {
+	images *service.Images
+	free   func() // gives its memory back to the budget
+	began  time.Time
+}
 
-// Close waits for what is being computed and frees the engine.
-func (p *plant) Close() error { return p.images.Close() }
+// WarmUp embeds a first image; the plant is ready then.
+func (p *plant) WarmUp(ctx context.Context) error {
+	if err := p.images.WarmUp(ctx); err != nil {
+		return err
+	}
+	p.images.Metrics().SetLoadDuration(time.Since(p.began))
+	return nil
+}
+
+// Close waits for what is being computed and frees the engine. It may be called again.
+func (p *plant) Close() error {
+	err := p.images.Close()
+	p.free()
+	return err
+}
 
 // buildPlant puts everything together and embeds a first image.
 func buildPlant(ctx context.Context, o plantOptions) (*plant, error) {
+	p, err := assemblePlant(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	step := time.Now()
+	if err := p.WarmUp(ctx); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	phase(o.log, "first images", step)
+	return p, nil
+}
+
+// assemblePlant puts everything together, once there is memory for it.
+func assemblePlant(ctx context.Context, o plantOptions) (_ *plant, err error) {
 	began := time.Now()
 	m, err := o.openModel(ctx)
 	if err != nil {
 		return nil, err
 	}
+	free, err := o.reserve(m)
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	defer func() {
+		if err != nil {
+			free()
+		}
+	}()
 	if err := ctx.Err(); err != nil { // to pack the weights takes a while
 		return nil, errors.Join(err, m.Close())
 	}
@@ -72,14 +118,23 @@ func buildPlant(ctx context.Context, o plantOptions) (*plant, error) {
 	if err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
-	step = time.Now()
-	if err := images.WarmUp(ctx); err != nil {
-		return nil, errors.Join(err, images.Close())
-	}
-	phase(o.log, "first images", step)
-	images.Metrics().SetLoadDuration(time.Since(began))
-	return &plant{images}, nil
+	return &plant{images, free, began}, nil
 }
+
+// reserve takes the engine's memory from the budget.
+func (o *plantOptions) reserve(m *model.Model) (free func(), err error) {
+	if o.budget == nil || o.engine.name == "null" {
+		return func() {}, nil
+	}
+	n, err := cpu.Estimate(m.Config, o.cpuOptions())
+	if err != nil {
+		return nil, err
+	}
+	return o.budget.Reserve(o.protocolName(m), n)
+}
+
+// protocolName is what protocols call the model.
+func (o *plantOptions) protocolName(m *model.Model) string { return cmp.Or(o.name, protocolName(m)) }
 
 // openModel opens the weights, or says loudly that others took their place.
 func (o *plantOptions) openModel(ctx context.Context) (*model.Model, error) {
@@ -114,8 +169,12 @@ func (o *plantOptions) newEngine(m *model.Model) (engine.Engine, error) {
 		return null.New(null.Options{Width: c.ImageSize, Height: c.ImageSize, Dim: c.EmbedDim,
 			MaxBatch: o.engine.maxBatch, InFlight: o.engine.instances}), nil
 	}
-	return cpu.New(m, cpu.Options{Precision: engine.Precision(o.engine.precision), Threads: o.engine.threads,
-		Instances: o.engine.instances, MaxBatch: o.engine.maxBatch, Logger: o.log})
+	return cpu.New(m, o.cpuOptions())
+}
+
+func (o *plantOptions) cpuOptions() cpu.Options {
+	return cpu.Options{Precision: engine.Precision(o.engine.precision), Threads: o.engine.threads,
+		Instances: o.engine.instances, MaxBatch: o.engine.maxBatch, Logger: o.log}
 }
 
 // metadata is what the service cannot know by itself. The null engine's vectors are in no model's
@@ -129,7 +188,7 @@ func (o *plantOptions) metadata(m *model.Model, plan preproc.Plan, spec engine.S
 		ModelName: s.ModelName, Pretrained: s.Pretrained, Synthetic: s.Synthetic, Source: s.Reference,
 		Space:       model.SpaceID(plan.Hash(), m.WeightsHash, precision),
 		WeightsHash: m.WeightsHash, Plan: plan.String(), PlanHash: plan.Hash(), Parameters: m.Parameters(),
-		Name: protocolName(m), Version: "1",
+		Name: o.protocolName(m), Version: cmp.Or(o.version, "1"),
 	}
 }
 
@@ -140,14 +199,22 @@ func (o *plantOptions) checkSpace(space string) error {
 	return fmt.Errorf("--space %s is wanted, but this model, preprocessing and precision make vectors of space %s", o.space, space)
 }
 
+// batching is the queue's configuration: the model's own, or the flags'.
+func (o *plantOptions) batching() batcher.Config {
+	if o.queue != nil {
+		return *o.queue
+	}
+	return batcher.Config{
+		MaxBatchSize: o.engine.maxBatch, PreferredBatchSizes: o.batch.preferred, MaxQueueDelay: o.batch.delay,
+		MaxQueueSize: o.batch.queue, DefaultTimeout: o.batch.timeout, PriorityLevels: uint32(o.batch.levels), Logger: o.log,
+	}
+}
+
 func (o *plantOptions) newImages(meta service.Metadata, e engine.Engine, p *preproc.Pipeline) (*service.Images, error) {
 	return service.New(service.Options{
 		Name: meta.Name, Version: meta.Version, Engine: e, Pipeline: p, Metadata: meta,
 		DecodeWorkers: o.image.workers, DecodeMemory: int64(o.image.memory), Metrics: o.metrics, Logger: o.log,
-		Batcher: batcher.Config{
-			MaxBatchSize: o.engine.maxBatch, PreferredBatchSizes: o.batch.preferred, MaxQueueDelay: o.batch.delay,
-			MaxQueueSize: o.batch.queue, DefaultTimeout: o.batch.timeout, PriorityLevels: uint32(o.batch.levels), Logger: o.log,
-		},
+		Batcher: o.batching(),
 	})
 }
 

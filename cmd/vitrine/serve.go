@@ -21,6 +21,8 @@ import (
 	"github.com/vitrine-project/vitrine/internal/front/oiphttp"
 	"github.com/vitrine-project/vitrine/internal/front/ops"
 	"github.com/vitrine-project/vitrine/internal/oip"
+	"github.com/vitrine-project/vitrine/internal/oip/disk"
+	"github.com/vitrine-project/vitrine/internal/service"
 	"github.com/vitrine-project/vitrine/internal/telemetry"
 )
 
@@ -33,6 +35,7 @@ type serveOptions struct {
 	image          imageFlags
 	batch          batchFlags
 	oip            oipFlags
+	repository     repositoryFlags
 	grpc           grpcFlags
 	door           doorFlags
 	log            logFlags
@@ -62,6 +65,9 @@ func serveCommand(std streams) *cobra.Command {
 on --grpc the same protocol's gRPC service (inference.GRPCInferenceService, grpc.health.v1, reflection),
 and on --metrics: /metrics for Prometheus, /healthz, /readyz.
 
+With --model-repository it serves the models of folders in Triton's layout; the routes of the first four
+lines then answer for the one that embeds images, or for --embed-model's.
+
 It listens on loopback unless told otherwise. With no network, no --model and only loopback addresses it
 falls back to synthetic weights, and says so; on other addresses a model that cannot be had is an error.
 
@@ -69,6 +75,7 @@ SIGTERM or SIGINT: /readyz says no, after --drain-delay no connection is accepte
 accepted is answered within --drain-timeout, exit code 0. A second signal stops at once.`,
 		Example: `  vitrine serve
   vitrine serve --model ./my-clip --http 0.0.0.0:8000 --metrics 0.0.0.0:8002
+  vitrine serve --model-repository ./models --model-control-mode poll
   VITRINE_PRECISION=fp32 vitrine serve --config vitrine.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -97,6 +104,7 @@ func (o *serveOptions) define(fs *pflag.FlagSet) {
 	o.engine.define(fs)
 	o.batch.define(fs)
 	o.image.define(fs)
+	o.repository.define(fs)
 	o.oip.define(fs)
 	o.grpc.define(fs)
 	o.door.define(fs)
@@ -129,7 +137,12 @@ type server struct {
 	front   *front.Front
 	metrics *telemetry.Metrics
 	ops     *ops.Ops
-	oip     *oip.Server // nil while the model loads
+	budget  *service.Budget
+	plant   *plant           // --model's; nil where only a repository is served
+	stored  *disk.Repository // nil without --model-repository
+	keeper  *disk.Keeper     // nil likewise
+	polled  chan struct{}    // closed when polling has ended; nil where nothing polls
+	oip     *oip.Server      // nil while the model loads
 	began   time.Time
 }
 
@@ -144,7 +157,10 @@ func runServe(ctx context.Context, o *serveOptions, std streams) error {
 	s.data.start()
 	s.admin.start()
 	s.grpc.start()
-	p, err := s.load(ctx, watched(std.err))
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	err = s.load(ctx, watched(std.err))
+	defer s.closePlant()
 	if err != nil {
 		s.hangUp()
 		if cause := context.Cause(ctx); errors.As(cause, new(interrupted)) {
@@ -153,19 +169,10 @@ func runServe(ctx context.Context, o *serveOptions, std streams) error {
 		}
 		return err
 	}
-	defer p.Close()
-	if s.oip, err = s.newOIP(p); err != nil {
-		s.hangUp()
-		return err
-	}
-	if err = s.followLog(); err != nil {
-		s.hangUp()
-		return err
-	}
-	s.open(p, std)
+	s.open(std)
 	select {
 	case <-ctx.Done():
-		return s.drain(context.Cause(ctx), p)
+		return s.drain(context.Cause(ctx))
 	case err = <-s.data.failure():
 	case err = <-s.admin.failure():
 	case err = <-s.grpc.failure():
@@ -194,6 +201,12 @@ func newServer(o *serveOptions, log *slog.Logger) (*server, error) {
 	if s.doors, err = newDoors(&o.door, log); err != nil {
 		return nil, err
 	}
+	if err := o.repository.check(); err != nil {
+		return nil, err
+	}
+	if o.space != "" && len(o.repository.dirs) > 0 && !o.model.given {
+		return nil, cli.Usage{Err: errors.New("--space is that of --model; a model of --model-repository has the parameter \"space\" in its config.pbtxt")}
+	}
 	limits := front.ServerOptions{Logger: log, TLS: s.doors.tls, WriteTimeout: max(3*time.Minute, o.bodyTimeout+o.requestTimeout)}
 	if s.data, err = openDoor("--http", o.http, limits); err != nil {
 		return nil, err
@@ -201,9 +214,11 @@ func newServer(o *serveOptions, log *slog.Logger) (*server, error) {
 	if s.admin, err = openDoor("--metrics", o.metrics, front.ServerOptions{Logger: log, TLS: s.doors.metricsTLS()}); err != nil {
 		return nil, errors.Join(err, s.data.listener.Close())
 	}
-	if limit := limitMemory(); limit > 0 {
+	limit := limitMemory()
+	if limit > 0 {
 		log.Debug("memory limit", "bytes", limit)
 	}
+	s.budget = service.NewBudget(cmp.Or(int64(o.repository.memory), limit, machineMemory("/proc/meminfo")))
 	b := readBuild()
 	s.metrics = telemetry.NewMetrics(telemetry.MetricsOptions{Version: b.Version, Revision: b.Revision})
 	s.front = front.New(front.Options{
@@ -242,37 +257,68 @@ func (s *server) loadingHandler() http.Handler {
 	return mux
 }
 
-// load makes the plant, with synthetic weights where the fallback's conditions hold.
-func (s *server) load(ctx context.Context, progress *os.File) (*plant, error) {
-	o := plantOptions{
-		model: s.o.model, engine: s.o.engine, image: s.o.image, batch: s.o.batch, space: s.o.space,
-		log: s.log, progress: progress, metrics: s.metrics,
-		fallback: !s.o.model.given && s.o.space == "" && loopbackOnly(s.o.http, s.o.metrics, s.o.grpc.address),
+// load makes the plant of --model, unless only a repository is wanted, and loads the repository.
+func (s *server) load(ctx context.Context, progress *os.File) (err error) {
+	if err := s.openRepository(); err != nil {
+		return err
 	}
-	return buildPlant(ctx, o)
+	if s.stored == nil || s.o.model.given {
+		o := s.plantOptions()
+		o.space, o.progress = s.o.space, progress
+		o.fallback = !s.o.model.given && s.o.space == "" && loopbackOnly(s.o.http, s.o.metrics, s.o.grpc.address)
+		if s.plant, err = buildPlant(ctx, o); err != nil {
+			return err
+		}
+	}
+	if s.oip, err = s.newOIP(); err != nil {
+		return err
+	}
+	if err = s.followLog(); err != nil {
+		return err
+	}
+	return s.startRepository(ctx)
+}
+
+// plantOptions are what every plant of this server has in common.
+func (s *server) plantOptions() plantOptions {
+	return plantOptions{model: s.o.model, engine: s.o.engine, image: s.o.image, batch: s.o.batch, log: s.log, metrics: s.metrics, budget: s.budget}
+}
+
+// closePlant frees the engine of --model.
+func (s *server) closePlant() {
+	if s.plant != nil {
+		_ = s.plant.Close() // nobody is left to tell
+	}
 }
 
 // open lets requests in and says so on standard output.
-func (s *server) open(p *plant, std streams) {
+func (s *server) open(std streams) {
 	mux := http.NewServeMux()
-	embedapi.New(embedapi.Options{Front: s.front, Model: p.images, MaxImages: s.o.maxImages}).Register(mux)
+	embedapi.NewSwitch(embedapi.Options{Front: s.front, MaxImages: s.o.maxImages}, s.lendImages).Register(mux)
 	s.openOIP(mux)
 	s.ops.Register(mux)
-	s.ops.SetModel(p.images)
+	s.ops.SetModels(s.currentImages, s.oip.Models.Ready)
 	s.data.set(mux)
 	s.grpc.openModels(s)
-	meta := p.images.Metadata()
+	meta := service.Metadata{}
+	if m := s.currentImages(); m != nil {
+		meta = m.Metadata()
+	}
 	phase(s.log, "ready", s.began, "model", meta.ModelName, "pretrained", meta.Pretrained, "engine", meta.Engine,
 		"variant", meta.Variant, "precision", meta.Precision, "space", meta.Space, "synthetic", meta.Synthetic)
 	url := s.data.url()
-	fmt.Fprintf(std.out, "ready on %s (%s, %s %s, %d floats)\n", url, cmp.Or(meta.ModelName, meta.Name), meta.Engine, meta.Precision, meta.Dim)
+	fmt.Fprintf(std.out, "ready on %s (%s)\n", url, s.describeModels())
 	if meta.Synthetic {
 		fmt.Fprintln(std.out, "SYNTHETIC WEIGHTS: the embeddings mean nothing")
 	}
 	if s.grpc != nil {
 		fmt.Fprintf(std.out, "gRPC on %s\n", s.grpc.listener.Addr())
 	}
-	fmt.Fprintf(std.out, "try: curl%s --data-binary @photo.jpg %s/embed\n", s.o.door.curl(), url)
+	if meta.Name != "" {
+		fmt.Fprintf(std.out, "try: curl%s --data-binary @photo.jpg %s/embed\n", s.o.door.curl(), url)
+	} else {
+		fmt.Fprintf(std.out, "try: curl%s -X POST %s/v2/repository/index\n", s.o.door.curl(), url)
+	}
 	if s.admin != nil {
 		fmt.Fprintf(std.out, "metrics on %s/metrics\n", s.admin.url())
 	}
@@ -280,7 +326,7 @@ func (s *server) open(p *plant, std streams) {
 
 // drain ends in the order that load balancers need: not ready, a while of answering as ever, no new
 // connection, the answers that are owed, then the engine.
-func (s *server) drain(why error, p *plant) error {
+func (s *server) drain(why error) error {
 	began := time.Now()
 	s.ops.SetDraining(true)
 	s.grpc.setDraining()
@@ -292,7 +338,10 @@ func (s *server) drain(why error, p *plant) error {
 	go func() { ended <- s.grpc.shutdown(ctx) }()
 	err := errors.Join(s.data.shutdown(ctx), <-ended)
 	if err == nil {
-		err = p.images.Drain(ctx)
+		err = s.closeModels(ctx)
+	}
+	if err == nil && s.plant != nil {
+		err = s.plant.images.Drain(ctx)
 	}
 	_ = s.admin.shutdown(ctx) // a scrape that is cut off is nobody's loss
 	if err != nil {

@@ -94,7 +94,8 @@ func (b *Batcher) Do(ctx context.Context, p Part, line *telemetry.Timeline) erro
 		b.discard(t)
 		return err
 	}
-	return b.await(ctx, t, b.cfg.timeout(p.Timeout), line)
+	policy := b.cfg.policy(t.level)
+	return b.await(ctx, t, policy.timeout(p.Timeout), line)
 }
 
 // check refuses what no engine could run.
@@ -127,9 +128,9 @@ func (b *Batcher) enqueue(t *ticket) error {
 	if b.refusal != nil {
 		return ownFault(b.refusal)
 	}
-	if b.cfg.MaxQueueSize > 0 && b.queue.parts >= b.cfg.MaxQueueSize {
+	if most, waiting := b.cfg.policy(t.level).MaxQueueSize, b.waiting(t.level); most > 0 && waiting >= most {
 		b.stats.refused++
-		return fault.New(fault.Exhausted, "the queue is full (%d waiting)", b.queue.parts).After(b.backlog())
+		return fault.New(fault.Exhausted, "the queue is full (%d waiting)", waiting).After(b.backlog())
 	}
 	t.at.queued = time.Now()
 	b.queue.push(t, false)
@@ -137,6 +138,14 @@ func (b *Batcher) enqueue(t *ticket) error {
 		b.work.Signal()
 	}
 	return nil
+}
+
+// waiting is how many parts stand in the queue that bounds a level. The lock is held.
+func (b *Batcher) waiting(level int) int {
+	if len(b.cfg.Levels) > 0 {
+		return b.queue.levels[level]
+	}
+	return b.queue.parts
 }
 
 // await waits until t is answered, abandoned or out of time.
@@ -205,7 +214,7 @@ func (b *Batcher) expire(t *ticket, line *telemetry.Timeline) bool {
 		return false
 	}
 	b.stats.timedOut++
-	if b.cfg.TimeoutAction == Delay {
+	if b.cfg.policy(t.level).TimeoutAction == Delay {
 		b.queue.remove(t)
 		b.queue.push(t, true)
 		return false

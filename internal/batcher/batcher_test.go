@@ -220,6 +220,40 @@ func TestTimeoutFreesThePlaceAtOnce(t *testing.T) {
 	}
 }
 
+// TestLevelsHaveTheirOwnPolicies fills each level's queue: level 1 refuses the second that waits, level 2
+// takes two and ends their time at 30 ms, level 3 does neither, but heeds no part's own timeout.
+func TestLevelsHaveTheirOwnPolicies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newFake(t, 1, 1)
+		e.behave = takes(100 * ms)
+		x := newBench(t, e, Config{PriorityLevels: 3, Levels: []Policy{
+			{MaxQueueSize: 1}, {MaxQueueSize: 2, DefaultTimeout: 30 * ms}, {IgnorePartTimeout: true}}})
+		calls := []*call{x.submit(1, Part{})}
+		for _, level := range []uint32{1, 1, 2, 2, 2, 3} {
+			calls = append(calls, x.submit(1, Part{Priority: level, Timeout: 50 * ms}))
+		}
+		type end struct {
+			kind fault.Kind
+			at   time.Duration
+		}
+		const answered = fault.Kind(255)
+		var got []end
+		for _, c := range calls {
+			kind := answered
+			if err := x.wait(c); err != nil {
+				kind = fault.KindOf(err)
+			}
+			got = append(got, end{kind, c.at})
+		}
+		want := []end{{answered, 100 * ms}, {fault.Timeout, 50 * ms}, {fault.Exhausted, 0},
+			{fault.Timeout, 30 * ms}, {fault.Timeout, 30 * ms}, {fault.Exhausted, 0}, {answered, 200 * ms}}
+		if d := cmp.Diff(want, got, cmp.AllowUnexported(end{})); d != "" {
+			t.Error(d)
+		}
+		x.close(calls...)
+	})
+}
+
 func TestCancelledInTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newFake(t, 4, 1)
@@ -525,6 +559,8 @@ func TestConfigIsChecked(t *testing.T) {
 		{Config{MaxQueueSize: -1}, "max_queue_size"},
 		{Config{PriorityLevels: 2, DefaultPriority: 3}, "default_priority_level"},
 		{Config{PriorityLevels: 1 << 20}, "priority_levels"},
+		{Config{PriorityLevels: 2, Levels: make([]Policy, 3)}, "3 queue policies for 2 priority levels"},
+		{Config{PriorityLevels: 1, Levels: []Policy{{MaxQueueSize: -1}}}, "max_queue_size"},
 	} {
 		if _, err := New(newFake(t, 8, 1), c.cfg); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v, want one about %s", c.cfg, err, c.want)

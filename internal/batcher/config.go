@@ -68,11 +68,31 @@ type Config struct {
 	// lowest level.
 	DefaultPriority uint32
 
+	// Levels are the policies of the levels, from level 1 on, where each has its own; their queues are
+	// then bounded one by one. Empty is the policy of the fields above for all of them together.
+	Levels []Policy
+
 	// OnExecution is told each batch that ran, before its parts are answered; nil tells nobody. It is
 	// called from the workers, concurrently.
 	OnExecution func(Execution)
 	// Logger gets engine panics; nil is slog.Default().
 	Logger *slog.Logger
+}
+
+// Policy is how one priority level's queue treats its parts; its fields mean what Config's do.
+type Policy struct {
+	MaxQueueSize      int
+	DefaultTimeout    time.Duration
+	IgnorePartTimeout bool
+	TimeoutAction     TimeoutAction
+}
+
+// policy is that of a lane's level.
+func (c *Config) policy(level int) Policy {
+	if level < len(c.Levels) {
+		return c.Levels[level]
+	}
+	return Policy{c.MaxQueueSize, c.DefaultTimeout, c.IgnorePartTimeout, c.TimeoutAction}
 }
 
 // complete fills in defaults and checks c against the engine.
@@ -110,6 +130,10 @@ func (c *Config) validate(spec engine.Spec) error {
 		return fmt.Errorf("max_queue_size %d must not be negative", c.MaxQueueSize)
 	case c.PriorityLevels > maxPriorityLevels:
 		return fmt.Errorf("priority_levels %d is more than %d", c.PriorityLevels, maxPriorityLevels)
+	case len(c.Levels) > 0 && uint32(len(c.Levels)) != c.PriorityLevels:
+		return fmt.Errorf("%d queue policies for %d priority levels", len(c.Levels), c.PriorityLevels)
+	case slices.ContainsFunc(c.Levels, func(p Policy) bool { return p.MaxQueueSize < 0 || p.DefaultTimeout < 0 }):
+		return fmt.Errorf("queue policies %v: max_queue_size and default_timeout must not be negative", c.Levels)
 	case c.DefaultPriority > c.PriorityLevels:
 		return fmt.Errorf("default_priority_level %d is more than priority_levels %d", c.DefaultPriority, c.PriorityLevels)
 	}
@@ -125,12 +149,12 @@ func (c *Config) level(priority uint32) int {
 }
 
 // timeout is the longest time in the queue of a part that asked for own, 0 for no limit.
-func (c *Config) timeout(own time.Duration) time.Duration {
+func (p *Policy) timeout(own time.Duration) time.Duration {
 	switch {
-	case own <= 0 || c.IgnorePartTimeout:
-		return c.DefaultTimeout
-	case c.DefaultTimeout == 0:
+	case own <= 0 || p.IgnorePartTimeout:
+		return p.DefaultTimeout
+	case p.DefaultTimeout == 0:
 		return own
 	}
-	return min(own, c.DefaultTimeout)
+	return min(own, p.DefaultTimeout)
 }

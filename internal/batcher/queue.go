@@ -16,13 +16,15 @@ type queue struct {
 	lanes [][formats]lane // index 2*level, and 2*level+1 for the late ones
 	parts int
 	rows  int
+	// levels are the parts of each level.
+	levels []int
 }
 
 // lane is a list of tickets, oldest first.
 type lane struct{ head, tail *ticket }
 
 func newQueue(levels uint32) queue {
-	return queue{lanes: make([][formats]lane, 2*levels)}
+	return queue{lanes: make([][formats]lane, 2*levels), levels: make([]int, levels)}
 }
 
 // push adds a ticket to its level, behind all others of its lane.
@@ -40,6 +42,7 @@ func (q *queue) push(t *ticket, late bool) {
 	}
 	l.tail = t
 	q.parts++
+	q.levels[t.level]++
 	q.rows += len(t.rows)
 }
 
@@ -58,6 +61,7 @@ func (q *queue) remove(t *ticket) {
 	}
 	t.lane, t.prev, t.next = nil, nil, nil
 	q.parts--
+	q.levels[t.level]--
 	q.rows -= len(t.rows)
 }
 

@@ -54,11 +54,7 @@ func Help(cmd *cobra.Command, _ []string) {
 	}
 	if cmd.HasAvailableSubCommands() {
 		fmt.Fprintf(w, "  %s <command>\n\nCommands:\n", cmd.CommandPath())
-		for _, c := range cmd.Commands() {
-			if c.IsAvailableCommand() {
-				fmt.Fprintf(w, "  %-12s %s\n", c.Name(), c.Short)
-			}
-		}
+		writeCommands(w, cmd.Commands())
 	}
 	if cmd.Example != "" {
 		fmt.Fprintf(w, "\nExamples:\n%s\n", strings.TrimRight(cmd.Example, "\n"))
@@ -66,6 +62,18 @@ func Help(cmd *cobra.Command, _ []string) {
 	writeFlags(w, cmd)
 	if cmd.HasAvailableSubCommands() {
 		fmt.Fprintf(w, "\n`%s <command> --help` tells more.\n", cmd.CommandPath())
+	}
+}
+
+func writeCommands(w io.Writer, commands []*cobra.Command) {
+	width := 12
+	for _, c := range commands {
+		width = max(width, len(c.Name()))
+	}
+	for _, c := range commands {
+		if c.IsAvailableCommand() {
+			fmt.Fprintf(w, "  %-*s %s\n", width, c.Name(), c.Short)
+		}
 	}
 }
 

@@ -28,7 +28,7 @@ type Config struct {
 	CCModelFilenames    map[string]string          `json:"cc_model_filenames"`
 	MetricTags          map[string]string          `json:"metric_tags"`
 	Parameters          map[string]ConfigParameter `json:"parameters"`
-	ModelWarmup         []struct{}                 `json:"model_warmup"`
+	ModelWarmup         []json.RawMessage          `json:"model_warmup"`
 	TransactionDecouple *TransactionPolicy         `json:"model_transaction_policy,omitempty"`
 }
 
@@ -70,13 +70,13 @@ type Optimization struct {
 
 // DynamicBatching is how requests are gathered into batches.
 type DynamicBatching struct {
-	PreferredBatchSize   []int32             `json:"preferred_batch_size"`
-	MaxQueueDelayUs      uint64              `json:"max_queue_delay_microseconds"`
-	PreserveOrdering     bool                `json:"preserve_ordering"`
-	PriorityLevels       uint64              `json:"priority_levels"`
-	DefaultPriorityLevel uint64              `json:"default_priority_level"`
-	DefaultQueuePolicy   *QueuePolicy        `json:"default_queue_policy,omitempty"`
-	PriorityQueuePolicy  map[string]struct{} `json:"priority_queue_policy"`
+	PreferredBatchSize   []int32                `json:"preferred_batch_size"`
+	MaxQueueDelayUs      uint64                 `json:"max_queue_delay_microseconds"`
+	PreserveOrdering     bool                   `json:"preserve_ordering"`
+	PriorityLevels       uint64                 `json:"priority_levels"`
+	DefaultPriorityLevel uint64                 `json:"default_priority_level"`
+	DefaultQueuePolicy   *QueuePolicy           `json:"default_queue_policy,omitempty"`
+	PriorityQueuePolicy  map[uint64]QueuePolicy `json:"priority_queue_policy"` // by level
 }
 
 // QueuePolicy bounds a queue.
@@ -129,7 +129,7 @@ func NewConfig(m *Metadata, maxBatch int, backend string) *Config {
 		InstanceGroup: []InstanceGroup{{Name: m.Name + "_0", Kind: "KIND_CPU", Count: 1, GPUs: []int32{},
 			SecondaryDevices: []struct{}{}, Profile: []string{}}},
 		CCModelFilenames: map[string]string{}, MetricTags: map[string]string{}, Parameters: map[string]ConfigParameter{},
-		ModelWarmup: []struct{}{},
+		ModelWarmup: []json.RawMessage{},
 	}
 	for _, t := range m.Inputs {
 		c.Input = append(c.Input, ConfigInput{Name: t.Name, DataType: ConfigType(t.DType), Format: "FORMAT_NONE",

@@ -35,3 +35,25 @@ func (k Known) Load(_ context.Context, name, config string, files map[string][]b
 	}
 	return models, nil
 }
+
+// Chain is a Loader of several: the first that has a name loads it, the last whatever none has.
+type Chain []Loader
+
+// Names implements Loader.
+func (c Chain) Names() (all []string) {
+	for _, l := range c {
+		all = append(all, l.Names()...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// Load implements Loader.
+func (c Chain) Load(ctx context.Context, name, config string, files map[string][]byte) ([]Model, error) {
+	for _, l := range c[:len(c)-1] {
+		if slices.Contains(l.Names(), name) {
+			return l.Load(ctx, name, config, files)
+		}
+	}
+	return c[len(c)-1].Load(ctx, name, config, files)
+}

@@ -68,9 +68,10 @@ type Request struct {
 	Priority           uint64
 	Timeout            time.Duration // longest time in the queue, 0 for the model's default
 	Sequence           Sequence
-	Received           time.Time // when the front began to read it
 	// Raw is a request that is one input's bytes and nothing else (Inference-Header-Content-Length: 0).
 	Raw bool
+	// Trial is a request of the server's own (warm-up): it is in no statistics.
+	Trial bool
 }
 
 // Output is a tensor of an answer.

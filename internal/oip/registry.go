@@ -1,6 +1,7 @@
 package oip
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,17 +13,22 @@ import (
 	"github.com/vitrine-project/vitrine/internal/fault"
 )
 
-// Loader makes the versions of a model that clients may load and unload by name.
+// Loader makes the versions of a model.
 type Loader interface {
 	// Names are the models that could be loaded, loaded ones included.
 	Names() []string
-	// Load makes the model's versions, ready to answer. config is a configuration as JSON that takes
-	// the stored one's place ("" for none), files are "file:<version>/<name>" with their content.
+	// Load makes the model's versions, ready to answer: all of them, or none and an error (Failures
+	// where versions are to blame). config is a configuration as JSON that takes the stored one's
+	// place ("" for none), files are "file:<version>/<name>" with their content.
 	Load(ctx context.Context, name, config string, files map[string][]byte) ([]Model, error)
 }
 
+// Identified is a model that knows what it was made from. A load that makes the same again leaves the
+// one in service where it is, with its statistics.
+type Identified interface{ Identity() string }
+
 // IndexEntry is a line of the repository index. Version, State and Reason are empty for a model that
-// was never loaded.
+// was never loaded. A version that is READY has a reason where its files changed since and fail.
 type IndexEntry struct {
 	Name    string `json:"name"`
 	Version string `json:"version,omitempty"`
@@ -34,14 +40,20 @@ type IndexEntry struct {
 type Registry struct {
 	mu      sync.RWMutex
 	models  map[string]*entry
-	loader  Loader // nil: no loading by clients
-	loading sync.Mutex
+	loader  Loader // nil: nothing is loaded by name
+	control bool   // clients may load and unload
+	lenient bool   // Ready does not ask the models
+
+	locks    sync.Map       // a *sync.Mutex for each model's name: one load or unload at a time
+	retiring sync.WaitGroup // versions that are served no more and not closed yet
 }
 
-// entry is one model: the versions that are served, and those that were or failed.
+// entry is one model: the versions that are served, and those that were, failed or are being loaded.
 type entry struct {
 	versions []*served // ascending
 	gone     []IndexEntry
+	loading  []string
+	hidden   bool // it is not in the repository any more, nor in the index
 }
 
 // served is a version with those who use it: it is closed after the last.
@@ -51,10 +63,17 @@ type served struct {
 	users   sync.WaitGroup
 }
 
-// NewRegistry returns an empty registry; loader may be nil.
+// NewRegistry returns an empty registry whose models clients load and unload; where loader is nil they
+// cannot.
 func NewRegistry(loader Loader) *Registry {
-	return &Registry{models: map[string]*entry{}, loader: loader}
+	return &Registry{models: map[string]*entry{}, loader: loader, control: loader != nil}
 }
+
+// ForbidControl leaves loading to the server itself: clients are refused.
+func (r *Registry) ForbidControl() { r.control = false }
+
+// Lenient makes Ready true whatever becomes of the models (Triton's --strict-readiness=false).
+func (r *Registry) Lenient() { r.lenient = true }
 
 // Add serves a model version, in place of one with its name and version.
 func (r *Registry) Add(m Model) error {
@@ -64,41 +83,69 @@ func (r *Registry) Add(m Model) error {
 		return err
 	}
 	r.mu.Lock()
-	old := r.put(&served{model: m, version: v})
+	old := r.put(meta.Name, []*served{{model: m, version: v}}, false)
 	r.mu.Unlock()
-	retire(old)
+	r.retire(old)
 	return nil
 }
 
-// put files s and returns what it replaced. The lock is held.
-func (r *Registry) put(s *served) (old []*served) {
-	name := s.model.Metadata().Name
+// entry returns a model's entry, made where there is none. The lock is held.
+func (r *Registry) entry(name string) *entry {
 	e := r.models[name]
 	if e == nil {
 		e = &entry{}
 		r.models[name] = e
 	}
-	i, found := slices.BinarySearchFunc(e.versions, s.version, func(s *served, v int64) int { return int(s.version - v) })
-	if found {
-		old = append(old, e.versions[i])
-		e.versions[i] = s
-	} else {
-		e.versions = slices.Insert(e.versions, i, s)
-	}
-	e.gone = slices.DeleteFunc(e.gone, func(g IndexEntry) bool { return g.Version == s.model.Metadata().Version })
-	return old
+	return e
+}
+
+// forget drops what became of a version earlier.
+func (e *entry) forget(version string) {
+	e.gone = slices.DeleteFunc(e.gone, func(g IndexEntry) bool { return g.Version == version })
+}
+
+// leave records why a version is not served.
+func (e *entry) leave(name, version, reason string) {
+	e.forget(version)
+	e.gone = append(e.gone, IndexEntry{Name: name, Version: version, State: "UNAVAILABLE", Reason: reason})
 }
 
 // retire closes versions that are served no more, once their last request is answered.
-func retire(old []*served) {
+func (r *Registry) retire(old []*served) {
 	for _, s := range old {
 		if c, ok := s.model.(Closer); ok {
-			go func() {
+			r.retiring.Go(func() {
 				s.users.Wait()
 				_ = c.Close() // nobody is left to tell
-			}()
+			})
 		}
 	}
+}
+
+// Close takes all models out of service and waits until the last request of each is answered and they
+// are closed. It returns the context's error if that ends first.
+func (r *Registry) Close(ctx context.Context) error {
+	for _, name := range r.Names() {
+		r.Remove(name)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.retiring.Wait()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Names are the models that are or were served, sorted.
+func (r *Registry) Names() []string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.names()
 }
 
 // Get finds a model; an empty version is the highest that is served. Its errors are Triton's.
@@ -222,14 +269,37 @@ func (r *Registry) names() []string {
 	return names
 }
 
-// Ready tells whether all models are.
+// Ready tells whether all models are: those that are served are, and none failed. A version that is
+// being loaded counts where the model has no other: an exchange does not make the server not ready.
 func (r *Registry) Ready() bool {
-	all, err := r.Models("", "")
-	if err != nil {
+	if r.lenient {
+		return true
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, e := range r.models {
+		if !e.ready() {
+			return false
+		}
+	}
+	return true
+}
+
+func (e *entry) ready() bool {
+	if slices.ContainsFunc(e.versions, func(s *served) bool { return !s.model.Ready() }) {
 		return false
 	}
-	return !slices.ContainsFunc(all, func(m Model) bool { return !m.Ready() })
+	if len(e.loading) > 0 && len(e.versions) == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(e.gone, func(g IndexEntry) bool { return g.Reason != unloaded && !e.serves(g.Version) })
 }
+
+func (e *entry) serves(version string) bool {
+	return slices.ContainsFunc(e.versions, func(s *served) bool { return s.model.Metadata().Version == version })
+}
+
+const unloaded = "unloaded"
 
 // Index lists what is and was served and what could be loaded; with ready, what is served only.
 func (r *Registry) Index(ready bool) []IndexEntry {
@@ -243,84 +313,51 @@ func (r *Registry) Index(ready bool) []IndexEntry {
 		names = slices.Compact(names)
 	}
 	for _, n := range names {
-		e := r.models[n]
-		if e == nil || len(e.versions)+len(e.gone) == 0 {
-			if !ready {
-				index = append(index, IndexEntry{Name: n})
-			}
-			continue
+		lines := r.models[n].index(n, ready)
+		if e := r.models[n]; len(lines) == 0 && !ready && (e == nil || !e.hidden) {
+			lines = []IndexEntry{{Name: n}}
 		}
-		for _, s := range e.versions {
-			index = append(index, IndexEntry{Name: n, Version: s.model.Metadata().Version, State: "READY"})
-		}
-		if !ready {
-			index = append(index, e.gone...)
-		}
+		index = append(index, lines...)
 	}
 	return index
 }
 
-// errNoControl is the answer where the server does not let clients load models.
-var errNoControl = fault.New(fault.Unavailable, "explicit model load / unload is not allowed if polling is enabled")
-
-// Load makes and serves a model; versions that it had before go after the new ones are ready, and stay
-// where the new ones fail.
-func (r *Registry) Load(ctx context.Context, name, config string, files map[string][]byte) error {
-	if r.loader == nil {
-		return errNoControl
-	}
-	r.loading.Lock()
-	defer r.loading.Unlock()
-	if !slices.Contains(r.loader.Names(), name) {
-		return fault.New(fault.Internal, "failed to load '%s', failed to poll from model repository", name)
-	}
-	models, err := r.loader.Load(ctx, name, config, files)
-	if err != nil {
-		return fault.New(fault.KindOf(err), "load failed for model '%s': %s", name, message(err))
-	}
-	var next []*served
-	for _, m := range models {
-		v, err := parseVersion(m.Metadata().Version)
-		if err != nil {
-			return err
-		}
-		next = append(next, &served{model: m, version: v})
-	}
-	r.mu.Lock()
-	var old []*served
-	if e := r.models[name]; e != nil {
-		old = e.versions
-		e.versions = nil
-	}
-	for _, s := range next {
-		r.put(s)
-	}
-	r.mu.Unlock()
-	retire(old)
-	return nil
-}
-
-// Unload serves a model no more; requests that it has are answered.
-func (r *Registry) Unload(name string) error {
-	if r.loader == nil {
-		return errNoControl
-	}
-	r.loading.Lock()
-	defer r.loading.Unlock()
-	r.mu.Lock()
-	e := r.models[name]
-	if e == nil { // no error in Triton either
-		r.mu.Unlock()
+// index are the lines of one model; e may be nil.
+func (e *entry) index(name string, ready bool) (lines []IndexEntry) {
+	if e == nil || e.hidden {
 		return nil
 	}
-	old := e.versions
-	e.versions = nil
-	for _, s := range old {
-		e.gone = append(e.gone, IndexEntry{Name: name, Version: s.model.Metadata().Version, State: "UNAVAILABLE", Reason: "unloaded"})
+	for _, s := range e.versions {
+		line := IndexEntry{Name: name, Version: s.model.Metadata().Version, State: "READY"}
+		if i := slices.IndexFunc(e.gone, func(g IndexEntry) bool { return g.Version == line.Version }); i >= 0 {
+			line.Reason = e.gone[i].Reason // why what lies there now is not what is served
+		}
+		lines = append(lines, line)
 	}
-	r.mu.Unlock()
-	retire(old)
-	return nil
+	if ready {
+		return lines
+	}
+	for _, v := range e.loading {
+		if !e.serves(v) {
+			lines = append(lines, IndexEntry{Name: name, Version: v, State: "LOADING"})
+		}
+	}
+	for _, g := range e.gone {
+		if !e.serves(g.Version) && !slices.Contains(e.loading, g.Version) {
+			lines = append(lines, g)
+		}
+	}
+	slices.SortStableFunc(lines, func(a, b IndexEntry) int { return cmp.Compare(versionNumber(a.Version), versionNumber(b.Version)) })
+	return lines
+}
+
+// versionNumber orders versions; what is none comes first.
+func versionNumber(s string) int64 {
+	v, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return -1
+	}
+	return v
 }
 
 // message is an error's text without Go's own additions.

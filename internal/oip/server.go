@@ -73,6 +73,16 @@ func (s *Server) Infer(ctx context.Context, r *Request) (*Response, error) {
 	return c.Run(ctx)
 }
 
+// Try is Infer for a model that is not served yet: a trial, which no statistics count.
+func Try(ctx context.Context, m Model, r *Request) error {
+	r.Trial = true
+	if err := check(m, r); err != nil {
+		return err
+	}
+	_, err := m.Infer(ctx, r)
+	return err
+}
+
 // findMemory makes sure that the parts of regions that a request names are there.
 func (s *Server) findMemory(r *Request) error {
 	for i := range r.Inputs {

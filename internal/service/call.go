@@ -128,6 +128,14 @@ func (c *call) blame(i int, err error) error {
 	return err
 }
 
+// asGiven tells whether item i's embedding leaves as the model gives it, finite or not: a protocol
+// request whose own tensor is not finite. Triton answers those, and perf_analyzer sends them: its
+// random tensors are random bytes.
+func (c *call) asGiven(i int) bool {
+	it := &c.request.Items[i]
+	return c.request.Whole && !c.request.Normalize && it.Kind == Tensor && !finiteBytes(it.Data)
+}
+
 // finiteBytes tells whether little-endian float32 values are all finite.
 func finiteBytes(b []byte) bool {
 	for ; len(b) >= 4; b = b[4:] {

@@ -167,7 +167,9 @@ func (m *Images) Infer(ctx context.Context, r *Request) (*Response, error) {
 	err := m.infer(ctx, c)
 	c.Begin() // if nothing was computed it is pending no more
 	line := telemetry.Fold(c.lines)
-	m.metrics.Observe(&line, c.lines, telemetry.Outcome{Answered: c.answered(), Err: err})
+	if !r.Trial {
+		m.metrics.Observe(&line, c.lines, telemetry.Outcome{Answered: c.answered(), Err: err})
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -281,7 +283,7 @@ func (m *Images) compute(ctx context.Context, c *call, from, to int) error {
 // finish makes row i's embedding its item's result.
 func (m *Images) finish(c *call, i int) error {
 	v := c.out[i][:m.meta.Dim]
-	if err := finishVector(v, c.request.Normalize); err != nil {
+	if err := finishVector(v, c.request.Normalize); err != nil && !c.asGiven(i) {
 		return locate(c.blame(i, err), c.request.Field, i)
 	}
 	c.results[i].Embedding = v

@@ -373,6 +373,32 @@ func TestATensorOfNaNIsTheClientsFault(t *testing.T) {
 	finish(t, m, s)
 }
 
+func TestAProtocolRequestOfNaNIsAnswered(t *testing.T) {
+	s := newSpy(8)
+	s.after = func(rows []tensor.Row, out [][]float32) error {
+		for i, r := range rows {
+			out[i][0] = tensor.Float32s(r.Bytes())[5]
+			out[i][1] = 1
+		}
+		return nil
+	}
+	m := model(t, s, &script{}, nil)
+	spoilt, sound := make([]float32, 3*side*side), make([]float32, 3*side*side)
+	spoilt[5], sound[5] = float32(math.NaN()), 2
+	items := []Item{{Kind: Tensor, Data: tensor.BytesOf(spoilt)}, {Kind: Tensor, Data: tensor.BytesOf(sound)}}
+	answer, err := m.Infer(t.Context(), &Request{Field: "x", Whole: true, Items: items})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := answer.Results[0].Embedding[0]; got == got {
+		t.Errorf("the spoilt row's embedding is %v, want NaN", got)
+	}
+	if got := answer.Results[1].Embedding[0]; got != 2 {
+		t.Errorf("its neighbour's is %v, want 2", got)
+	}
+	finish(t, m, s)
+}
+
 func TestNormaliseInDoublePrecision(t *testing.T) {
 	for _, scale := range []float32{1e-30, 1, 1e30} { // squares leave float32's range
 		v := []float32{3 * scale, -4 * scale}

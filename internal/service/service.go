@@ -52,6 +52,7 @@ type Request struct {
 	Partial   bool          // a bad item fails alone
 	Whole     bool          // run as one execution or refuse (Open Inference Protocol)
 	Received  time.Time     // when the front began to read the request
+	Trial     bool          // the server's own request (warm-up), which no metric counts
 }
 
 // Result answers one item: an embedding or an error.

@@ -38,12 +38,18 @@ func (c *liveCollector) add(m *ModelMetrics, live func() Live) {
 	c.models[m] = live
 }
 
-func (c *liveCollector) remove(m *ModelMetrics) bool {
+// remove tells whether the model was there, and which other of its name and version is.
+func (c *liveCollector) remove(m *ModelMetrics) (gone bool, heir *ModelMetrics) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, ok := c.models[m]
+	_, gone = c.models[m]
 	delete(c.models, m)
-	return ok
+	for other := range c.models {
+		if other.labels.Name == m.labels.Name && other.labels.Version == m.labels.Version {
+			heir = other
+		}
+	}
+	return gone, heir
 }
 
 // Describe implements prometheus.Collector.
@@ -57,13 +63,18 @@ func (c *liveCollector) Describe(ch chan<- *prometheus.Desc) {
 func (c *liveCollector) Collect(ch chan<- prometheus.Metric) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	all := map[[2]string]Live{} // a model and the one that takes its place are one in the metrics
 	for m, live := range c.models {
 		if live == nil {
 			continue
 		}
-		l := live()
+		l, key := live(), [2]string{m.labels.Name, m.labels.Version}
+		sum := all[key]
+		all[key] = Live{sum.Pending + l.Pending, sum.Queued + l.Queued, sum.InFlight + l.InFlight}
+	}
+	for labels, l := range all {
 		gauge := func(d *prometheus.Desc, v int) {
-			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), m.labels.Name, m.labels.Version)
+			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels[0], labels[1])
 		}
 		gauge(c.pending, l.Pending)
 		gauge(c.queued, l.Queued)

@@ -87,6 +87,43 @@ func TestForgetLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestAnHeirGoesOnCounting exchanges a model for one of its name and version.
+func TestAnHeirGoesOnCounting(t *testing.T) {
+	m, old := scenario()
+	labels := old.labels
+	labels.Space = "s2"
+	heir := m.Model(labels, func() Live { return Live{Pending: 1, Queued: 1, InFlight: 1} })
+	lines := func() map[string]bool {
+		all := map[string]bool{}
+		for l := range strings.Lines(scrape(m)) {
+			all[strings.TrimSpace(l)] = true
+		}
+		return all
+	}
+	info := `vitrine_model_info{engine="null",model="openclip_vit_b32",precision="fp32",space="%s",synthetic="true",version="1"} 1`
+	both := lines()
+	for _, want := range []string{fmt.Sprintf(info, "s1"), fmt.Sprintf(info, "s2"), `vitrine_queue_depth{model="openclip_vit_b32",version="1"} 6`} {
+		if !both[want] {
+			t.Errorf("while both are there: no %s", want)
+		}
+	}
+	old.Forget()
+	heir.ObserveExecution(1)
+	after := lines()
+	for _, want := range []string{`nv_inference_exec_count{model="openclip_vit_b32",version="1"} 2`, fmt.Sprintf(info, "s2"), `vitrine_queue_depth{model="openclip_vit_b32",version="1"} 1`} {
+		if !after[want] {
+			t.Errorf("after the old one went: no %s", want)
+		}
+	}
+	if after[fmt.Sprintf(info, "s1")] {
+		t.Error("the old one's space is still there")
+	}
+	heir.Forget()
+	if text := scrape(m); strings.Contains(text, "openclip_vit_b32") {
+		t.Error(text)
+	}
+}
+
 func TestReasonOf(t *testing.T) {
 	for kind, want := range map[fault.Kind]Reason{
 		fault.Exhausted: Rejected, fault.Timeout: Rejected, fault.Unavailable: Rejected,

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -141,13 +142,14 @@ func (m *Metrics) Model(l ModelLabels, live func() Live) *ModelMetrics {
 	for r := range reasons {
 		mm.failure[r] = v.failure.WithLabelValues(l.Name, l.Version, r.String())
 	}
-	synthetic := "false"
-	if l.Synthetic {
-		synthetic = "true"
-	}
-	v.info.WithLabelValues(l.Name, l.Version, l.Space, synthetic, l.Engine, l.Precision).Set(1)
+	v.info.WithLabelValues(l.info()...).Set(1)
 	m.live.add(mm, live)
 	return mm
+}
+
+// info are the labels' values of vitrine_model_info.
+func (l *ModelLabels) info() []string {
+	return []string{l.Name, l.Version, l.Space, strconv.FormatBool(l.Synthetic), l.Engine, l.Precision}
 }
 
 // Outcome is how a request ended.
@@ -198,9 +200,17 @@ func (m *ModelMetrics) ObserveExecution(size int) {
 // SetLoadDuration records how long the model took from its files to its first answer.
 func (m *ModelMetrics) SetLoadDuration(d time.Duration) { m.load.Set(d.Seconds()) }
 
-// Forget removes an unloaded model from the scrapes to come.
+// Forget removes an unloaded model from the scrapes to come, unless another of its name and version is
+// there: one that takes its place goes on counting where it was.
 func (m *ModelMetrics) Forget() {
-	if !m.owner.live.remove(m) {
+	gone, heir := m.owner.live.remove(m)
+	switch {
+	case !gone:
+		return
+	case heir != nil:
+		if heir.labels != m.labels {
+			m.owner.models.info.DeleteLabelValues(m.labels.info()...)
+		}
 		return
 	}
 	for _, v := range m.owner.models.all() {

@@ -33,7 +33,7 @@ func TestBadKeys(t *testing.T) {
 		":long-enough":                        "line 1: want name:key",
 		"a:short":                             "line 1: a key has at least",
 		"a:":                                  "line 1: a key has at least",
-		"a: leading-space":                         "line 1: a key is made of",
+		"a: leading-space":                    "line 1: a key is made of",
 		"a:with a space":                      "line 1: a key is made of",
 		"a:with-\u00fcmlaut":                  "line 1: a key is made of",
 		"a:sha256:12":                         "line 1: sha256: wants 64",

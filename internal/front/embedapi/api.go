@@ -82,20 +82,36 @@ func Info(m *service.Metadata) ModelInfo {
 	}
 }
 
+// route is one of the API's.
+type route struct {
+	method, path string
+	handle       func(*API, *front.Exchange, *http.Request) error
+	fail         func(*front.Exchange, error)
+}
+
+var routes = []route{
+	{http.MethodPost, "/embed", (*API).embedRaw, Fail},
+	{http.MethodPost, "/embed/base64", (*API).embedBase64, Fail},
+	{http.MethodPost, "/embed/batch", (*API).embedForm, Fail},
+	{http.MethodPost, "/v1/embeddings", (*API).openAIEmbeddings, FailOpenAI},
+	{http.MethodGet, "/v1/models", (*API).openAIModels, FailOpenAI},
+	{http.MethodGet, "/v1/models/{id...}", (*API).openAIModel, FailOpenAI},
+}
+
+// group is the restricted group of a route.
+func (r *route) group() door.Group {
+	if r.method == http.MethodGet {
+		return door.Metadata
+	}
+	return door.Inference
+}
+
 // Register adds the API's routes.
 func (a *API) Register(mux *http.ServeMux) {
-	post := func(path string, h front.Handler, fail func(*front.Exchange, error)) {
-		a.front.Register(mux, front.Route{Path: path, Methods: map[string]front.Handler{http.MethodPost: h}, Fail: a.marked(fail), Group: door.Inference})
+	for _, r := range routes {
+		handle := func(x *front.Exchange, q *http.Request) error { return r.handle(a, x, q) }
+		a.front.Register(mux, front.Route{Path: r.path, Methods: map[string]front.Handler{r.method: handle}, Fail: a.marked(r.fail), Group: r.group()})
 	}
-	get := func(path string, h front.Handler) {
-		a.front.Register(mux, front.Route{Path: path, Methods: map[string]front.Handler{http.MethodGet: h}, Fail: a.marked(FailOpenAI), Group: door.Metadata})
-	}
-	post("/embed", a.embedRaw, Fail)
-	post("/embed/base64", a.embedBase64, Fail)
-	post("/embed/batch", a.embedForm, Fail)
-	post("/v1/embeddings", a.openAIEmbeddings, FailOpenAI)
-	get("/v1/models", a.openAIModels)
-	get("/v1/models/{id...}", a.openAIModel)
 }
 
 // marked makes a refusal say, as answers do, that the weights are synthetic.

@@ -13,7 +13,7 @@ import (
 // build turns what came into an oip.Request, in Triton's order of checks and in its words.
 func (c *call) build() (*oip.Request, error) {
 	r := &c.request
-	r.Model, r.Version, r.ID, r.Received = c.model, c.version, c.id, c.received
+	r.Model, r.Version, r.ID = c.model, c.version, c.id
 	for k, v := range c.params {
 		if err := setParameter(r, k, v); err != nil {
 			return nil, err

@@ -34,7 +34,7 @@ func (a *API) infer(x *front.Exchange, r *http.Request, p *params) error {
 		w.Reset() // it refers to the body, which is about to be used again
 		a.requests.Put(w)
 	}()
-	request := &oip.Request{Model: p.model, Version: p.version, Received: x.Received()}
+	request := &oip.Request{Model: p.model, Version: p.version}
 	if header == 0 {
 		request.Raw = true
 		request.Inputs = []oip.Input{{Name: "raw_input", Data: body}}

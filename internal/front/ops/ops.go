@@ -40,7 +40,8 @@ type GPU struct {
 // Ops serves the operators' routes.
 type Ops struct {
 	o       Options
-	model   atomic.Pointer[service.Model]
+	model   atomic.Pointer[func() service.Model]
+	all     atomic.Pointer[func() bool]
 	started time.Time
 }
 
@@ -54,7 +55,16 @@ func New(o Options) *Ops {
 }
 
 // SetModel says which model the server serves, once it is loaded.
-func (s *Ops) SetModel(m service.Model) { s.model.Store(&m) }
+func (s *Ops) SetModel(m service.Model) { s.SetModels(func() service.Model { return m }, nil) }
+
+// SetModels is SetModel for a server whose models come and go: current is the one that the embedding
+// API answers for, nil while there is none; ready tells whether all are, nil asks the current one.
+func (s *Ops) SetModels(current func() service.Model, ready func() bool) {
+	if ready != nil {
+		s.all.Store(&ready)
+	}
+	s.model.Store(&current)
+}
 
 // SetDraining makes the server not ready, for load balancers to send requests elsewhere; it still
 // answers what comes.
@@ -112,20 +122,34 @@ func (s *Ops) fallback(mux *http.ServeMux, quiet bool) {
 	s.o.Front.Register(mux, front.Route{Path: "/", Methods: methods, Fail: embedapi.Fail, Quiet: quiet})
 }
 
-// metadata is what is loaded, nil if nothing is.
+// current is what is loaded, nil if nothing is.
+func (s *Ops) current() service.Model {
+	if m := s.model.Load(); m != nil {
+		return (*m)()
+	}
+	return nil
+}
+
+// metadata is that of what is loaded, nil if nothing is.
 func (s *Ops) metadata() *service.Metadata {
-	m := s.model.Load()
+	m := s.current()
 	if m == nil {
 		return nil
 	}
-	meta := (*m).Metadata()
+	meta := m.Metadata()
 	return &meta
 }
 
 // isReady tells whether a real inference has succeeded and the server is not about to stop.
 func (s *Ops) isReady() bool {
-	m := s.model.Load()
-	return m != nil && (*m).Ready() && !s.o.Front.Draining()
+	if s.o.Front.Draining() {
+		return false
+	}
+	if all := s.all.Load(); all != nil {
+		return (*all)()
+	}
+	m := s.current()
+	return m != nil && m.Ready()
 }
 
 // state is the word for both: "healthy", "starting" or "draining".

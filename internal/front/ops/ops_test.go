@@ -146,3 +146,27 @@ func TestMetricsPort(t *testing.T) {
 		}
 	}
 }
+
+// TestModelsThatComeAndGo asks what is current at each request.
+func TestModelsThatComeAndGo(t *testing.T) {
+	s := New(Options{Front: front.New(front.Options{})})
+	mux := http.NewServeMux()
+	s.Register(mux)
+	var current service.Model
+	ready := false
+	s.SetModels(func() service.Model { return current }, func() bool { return ready })
+	if w := get(mux, "GET", "/readyz"); w.Code != 503 || strings.Contains(w.Body.String(), `"model_loaded":true`) {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	ready = true
+	if w := get(mux, "GET", "/readyz"); w.Code != 200 || strings.Contains(w.Body.String(), `"model_loaded":true`) {
+		t.Errorf("a server of other models: %d %s", w.Code, w.Body)
+	}
+	if w := get(mux, "GET", "/model-info"); w.Code != 503 {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	current = &fake{}
+	if w := get(mux, "GET", "/model-info"); w.Code != 200 || !strings.Contains(w.Body.String(), "ViT-B-32") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}

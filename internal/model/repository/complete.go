@@ -9,12 +9,12 @@ var platforms = map[string]string{
 	"tensorflow_graphdef":   "tensorflow",
 	"tensorflow_savedmodel": "tensorflow",
 	"pytorch_libtorch":      "pytorch",
+	"vitrine_image":         "vitrine",
 }
 
 // modelFiles are what a version holds, by backend, where the configuration does not say it.
 var modelFiles = map[string]string{
 	"onnxruntime": "model.onnx", "tensorrt": "model.plan", "pytorch": "model.pt", "openvino": "model.xml", "python": "model.py",
-	"vitrine": "model.safetensors",
 }
 
 // complete fills in what Triton fills in: the name, the backend of a platform, the version policy,

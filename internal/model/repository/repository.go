@@ -2,9 +2,7 @@ package repository
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
-	"hash/fnv"
 	"io"
 	"io/fs"
 	"os"
@@ -60,7 +58,11 @@ type Model struct {
 	Dir      string
 	Exist    []int64 // versions that have a folder, ascending
 	Versions []int64 // those that the version policy serves
+	Owner    *Model  // the model whose queue it shares; nil for a queue of its own
 }
+
+// QueueOf is the parameter by which a model names another whose weights and queue it shares.
+const QueueOf = "queue_of"
 
 // Model reads a model's configuration, completes it as Triton does, holds it to Triton's rules and
 // chooses its versions. Whether it can run here is Config.Check's to say.
@@ -103,18 +105,44 @@ func (r *Repository) model(name, dir string, config *Config) (*Model, error) {
 		return nil, err
 	}
 	m := &Model{Config: config, Dir: dir}
-	var err error
-	if m.Exist, err = versions(dir); err != nil {
-		return nil, err
-	}
-	m.Versions, err = config.VersionPolicy.Select(name, m.Exist)
+	err := r.findVersions(m)
 	return m, err
+}
+
+// findVersions lists a model's version folders, or the served versions of the model whose queue it
+// shares, and chooses among them.
+func (r *Repository) findVersions(m *Model) (err error) {
+	name := m.Config.Name
+	if owner := m.Config.Parameters[QueueOf].StringValue; owner != "" {
+		if owner == name {
+			return fmt.Errorf("model '%s' names itself as the model whose queue it shares", name)
+		}
+		if m.Owner, err = r.Model(owner); err != nil {
+			return fmt.Errorf("the model whose queue '%s' shares: %w", name, err)
+		}
+		if m.Owner.Owner != nil {
+			return fmt.Errorf("model '%s' shares the queue of '%s', which has none of its own", name, owner)
+		}
+		m.Exist = m.Owner.Versions
+	} else if m.Exist, err = versions(m.Dir); err != nil {
+		return err
+	}
+	m.Versions, err = m.Config.VersionPolicy.Select(name, m.Exist)
+	return err
+}
+
+// checkName refuses what is not the name of a folder in the repository.
+func checkName(name string) error {
+	if name == "" || strings.HasPrefix(name, ".") || strings.ContainsAny(name, `/\`) || strings.ContainsRune(name, 0) {
+		return fmt.Errorf("model '%s' has an invalid name", name)
+	}
+	return nil
 }
 
 // find returns the model's folder; a name never leaves the repository.
 func (r *Repository) find(name string) (string, error) {
-	if name == "" || strings.HasPrefix(name, ".") || strings.ContainsAny(name, `/\`) || strings.ContainsRune(name, 0) {
-		return "", fmt.Errorf("model '%s' has an invalid name", name)
+	if err := checkName(name); err != nil {
+		return "", err
 	}
 	var found []string
 	for _, dir := range r.dirs {
@@ -150,7 +178,7 @@ func (m *Model) VersionDir(version int64) string {
 	return filepath.Join(m.Dir, strconv.FormatInt(version, 10))
 }
 
-// File is the model file of a version.
+// File is the model file of a version, or its folder where the configuration names none.
 func (m *Model) File(version int64) string {
 	return filepath.Join(m.VersionDir(version), m.Config.DefaultModelFilename)
 }
@@ -179,31 +207,6 @@ func (m *Model) readLabels(name string) (labels []string, err error) {
 		labels = append(labels, lines.Text())
 	}
 	return labels, lines.Err()
-}
-
-// Stamp is a mark of a model's files: it changes when one is written, added or removed. Polling loads
-// a model again when its stamp does.
-func (r *Repository) Stamp(name string) (string, error) {
-	dir, err := r.find(name)
-	if err != nil {
-		return "", err
-	}
-	h := fnv.New64a()
-	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		info, err := d.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // went away in between: the next poll sees it
-		}
-		if err != nil {
-			return err
-		}
-		fmt.Fprintln(h, path, info.Size(), info.ModTime().UnixNano(), info.Mode())
-		return nil
-	})
-	return strconv.FormatUint(h.Sum64(), 16), err
 }
 
 func readLimited(path string) ([]byte, error) {

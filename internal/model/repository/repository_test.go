@@ -45,9 +45,9 @@ func TestReferenceDeployment(t *testing.T) {
 		t.Fatal(names, err)
 	}
 	for name, want := range map[string]string{
-		"openclip_vit_b32": "model 'openclip_vit_b32' cannot run yet: platform: no backend for 'onnxruntime_onnx'; this server has vitrine; " +
+		"openclip_vit_b32": "model 'openclip_vit_b32' cannot run yet: platform: this version has no engine for 'onnxruntime_onnx' (ONNX Runtime); this server has vitrine; " +
 			"instance_group.kind: this server runs models on processors only",
-		"openclip_vit_b32_trt": "model 'openclip_vit_b32_trt' cannot run yet: platform: no backend for 'onnxruntime_onnx'; this server has vitrine " +
+		"openclip_vit_b32_trt": "model 'openclip_vit_b32_trt' cannot run yet: platform: this version has no engine for 'onnxruntime_onnx' (ONNX Runtime); this server has vitrine " +
 			"(so no execution accelerator 'tensorrt' either); instance_group.kind: this server runs models on processors only",
 	} {
 		m, err := r.Model(name)
@@ -173,6 +173,7 @@ func TestRefusals(t *testing.T) {
 		"model_transaction_policy":                    `model_transaction_policy { decoupled: true }`,
 		"model_repository_agents":                     `model_repository_agents { agents { name: "a" } }`,
 		"response_cache":                              `response_cache { enable: true }`,
+		"metric_tags":                                 `metric_tags { key: "a" value: "b" }`,
 		"model_metrics":                               `model_metrics { }`,
 		"runtime":                                     `runtime: "r"`,
 		"cc_model_filenames":                          `cc_model_filenames { key: "7.5" value: "m" }`,

@@ -41,7 +41,7 @@ type rule struct {
 
 // rules are the settings that are refused, each with its reason. What is not here has its meaning:
 // tensors, max_batch_size, dynamic_batching, instance groups by kind and count, version_policy,
-// warm-up, parameters, tags; pinned memory and accelerators are the backend's own business.
+// warm-up, parameters; pinned memory and accelerators are the backend's own business.
 var rules = []rule{
 	{"ensemble_scheduling", func(c *Config, _ *Abilities) bool { return c.EnsembleScheduling != nil },
 		"models are not chained here; images are preprocessed by the model that embeds them"},
@@ -100,6 +100,7 @@ var rules = []rule{
 		return c.ModelRepositoryAgents != nil && len(c.ModelRepositoryAgents.Agents) > 0
 	}, "files are loaded as they are"},
 	{"response_cache", func(c *Config, _ *Abilities) bool { return c.ResponseCache != nil && c.ResponseCache.Enable }, "answers are not cached"},
+	{"metric_tags", func(c *Config, _ *Abilities) bool { return len(c.MetricTags) > 0 }, "metrics have the labels model and version, no others"},
 	{"model_metrics", func(c *Config, _ *Abilities) bool { return c.ModelMetrics != nil }, "metric settings are the server's"},
 	{"runtime", func(c *Config, _ *Abilities) bool { return c.Runtime != "" }, "backends are not loaded from files"},
 	{"cc_model_filenames", func(c *Config, _ *Abilities) bool { return len(c.CCModelFilenames) > 0 }, "a version has one model file"},
@@ -123,6 +124,11 @@ func (c *Config) Check(a *Abilities) error {
 	return u
 }
 
+// programs are what a backend's models need, where its name does not say it.
+var programs = map[string]string{
+	"onnxruntime": "ONNX Runtime", "tensorrt": "TensorRT", "tensorflow": "TensorFlow", "pytorch": "PyTorch", "python": "Triton's Python backend",
+}
+
 // backendRefusal tells which backend is missing, and which accelerator with it.
 func (c *Config) backendRefusal(a *Abilities) (Refusal, bool) {
 	if slices.Contains(a.Backends, c.Backend) || c.EnsembleScheduling != nil {
@@ -132,11 +138,15 @@ func (c *Config) backendRefusal(a *Abilities) (Refusal, bool) {
 	if c.Platform != "" {
 		field, name = "platform", c.Platform
 	}
+	engine := ""
+	if program, ok := programs[c.Backend]; ok {
+		engine = " (" + program + ")"
+	}
 	can := "this server has none"
 	if len(a.Backends) > 0 {
 		can = "this server has " + strings.Join(a.Backends, ", ")
 	}
-	reason := fmt.Sprintf("no backend for '%s'; %s", name, can)
+	reason := fmt.Sprintf("this version has no engine for '%s'%s; %s", name, engine, can)
 	if wanted := c.accelerators(); len(wanted) > 0 {
 		reason += fmt.Sprintf(" (so no execution accelerator '%s' either)", strings.Join(wanted, "', '"))
 	}

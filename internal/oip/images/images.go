@@ -6,6 +6,7 @@ package images
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"math"
 	"time"
 
@@ -31,8 +32,15 @@ type Batching struct {
 	Instances      int
 }
 
-// model is one way into a service's model.
-type model struct {
+// Options make a model.
+type Options struct {
+	Service  service.Model
+	Metadata oip.Metadata // with one input and one output, whatever they are called
+	Config   *oip.Config  // MaxBatchSize 0 is a model of single images, whose tensors have no batch dimension
+}
+
+// Model is one way into a service's model.
+type Model struct {
 	service service.Model
 	kind    service.Kind
 	meta    oip.Metadata
@@ -42,34 +50,101 @@ type model struct {
 	stats   oip.Recorder
 }
 
+// kinds are what an input of a data type holds, and the shapes that it may be declared with: -1 is any
+// size, side is the model's.
+var kinds = map[tensor.DType]struct {
+	kind  service.Kind
+	shape []int64
+	words string
+}{
+	tensor.FP32:  {service.Tensor, []int64{3, side, side}, "[3, %d, %[1]d], a preprocessed image"},
+	tensor.Uint8: {service.Pixels, []int64{-1, -1, 3}, "[-1, -1, 3], an image's pixels"},
+	tensor.Bytes: {service.Encoded, []int64{1}, "[1], an image file"},
+}
+
+const side = -2
+
+// New returns the model, or says what in its tensors is not the service's model.
+func New(o Options) (*Model, error) {
+	s := o.Service.Metadata()
+	m := &Model{service: o.Service, meta: o.Metadata, config: o.Config, dim: s.Dim, size: tensor.FormatFloat32CHW.Size(s.ImageSize, s.ImageSize)}
+	if len(m.meta.Inputs) != 1 || len(m.meta.Outputs) != 1 {
+		return nil, fault.New(fault.Invalid, "an image model has one input and one output, not %d and %d", len(m.meta.Inputs), len(m.meta.Outputs))
+	}
+	if err := m.checkInput(&m.meta.Inputs[0], int64(s.ImageSize)); err != nil {
+		return nil, err
+	}
+	out := &m.meta.Outputs[0]
+	if dims := m.item(out.Shape); out.DType != tensor.FP32 || len(dims) != 1 || dims[0] != int64(m.dim) && dims[0] != -1 {
+		return nil, fault.New(fault.Invalid, "output '%s' must be FP32 [%d], the model's embedding, not %v %v", out.Name, m.dim, out.DType, dims)
+	}
+	return m, nil
+}
+
+// item is a declared shape without the batch dimension.
+func (m *Model) item(shape []int64) []int64 {
+	if m.config.MaxBatchSize > 0 {
+		return shape[1:]
+	}
+	return shape
+}
+
+func (m *Model) checkInput(in *oip.TensorSpec, imageSize int64) error {
+	k, ok := kinds[in.DType]
+	if !ok {
+		return fault.New(fault.Invalid, "input '%s' must be FP32 (preprocessed images), UINT8 (pixels) or BYTES (image files), not %v", in.Name, in.DType)
+	}
+	m.kind = k.kind
+	dims := m.item(in.Shape)
+	fits := len(dims) == len(k.shape)
+	for i := 0; fits && i < len(dims); i++ {
+		switch want := k.shape[i]; want {
+		case -1: // any
+		case side:
+			fits = dims[i] == imageSize
+		default:
+			fits = dims[i] == want
+		}
+	}
+	if !fits {
+		want := k.words
+		if k.kind == service.Tensor {
+			want = fmt.Sprintf(want, imageSize)
+		}
+		return fault.New(fault.Invalid, "input '%s' of type %v must have dims %s, not %v", in.Name, in.DType, want, dims)
+	}
+	return nil
+}
+
 // Models returns the three models: the first has the service's name, the others _u8 and _jpeg behind it.
 func Models(m service.Model, b Batching) []oip.Model {
-	meta := m.Metadata()
-	side := int64(meta.ImageSize)
+	side := int64(m.Metadata().ImageSize)
 	return []oip.Model{
-		newModel(m, b, "", service.Tensor, tensor.FP32, []int64{-1, 3, side, side}),
-		newModel(m, b, "_u8", service.Pixels, tensor.Uint8, []int64{-1, -1, -1, 3}),
-		newModel(m, b, "_jpeg", service.Encoded, tensor.Bytes, []int64{-1, 1}),
+		builtIn(m, b, "", tensor.FP32, []int64{-1, 3, side, side}),
+		builtIn(m, b, "_u8", tensor.Uint8, []int64{-1, -1, -1, 3}),
+		builtIn(m, b, "_jpeg", tensor.Bytes, []int64{-1, 1}),
 	}
 }
 
-func newModel(s service.Model, b Batching, suffix string, kind service.Kind, d tensor.DType, shape []int64) *model {
+func builtIn(s service.Model, b Batching, suffix string, d tensor.DType, shape []int64) *Model {
 	meta := s.Metadata()
-	m := &model{service: s, kind: kind, dim: meta.Dim, size: tensor.FormatFloat32CHW.Size(meta.ImageSize, meta.ImageSize)}
-	m.meta = oip.Metadata{
+	own := oip.Metadata{
 		Name: meta.Name + suffix, Version: meta.Version, Platform: "vitrine",
 		Inputs:  []oip.TensorSpec{{Name: Input, DType: d, Shape: shape}},
 		Outputs: []oip.TensorSpec{{Name: Output, DType: tensor.FP32, Shape: []int64{-1, int64(meta.Dim)}}},
 	}
-	m.config = m.configure(b, meta)
+	m, err := New(Options{Service: s, Metadata: own, Config: configure(&own, b, meta)})
+	if err != nil {
+		panic(err) // tensors that are written above
+	}
 	return m
 }
 
-func (m *model) configure(b Batching, meta service.Metadata) *oip.Config {
-	c := oip.NewConfig(&m.meta, meta.MaxBatch, "vitrine")
+func configure(own *oip.Metadata, b Batching, meta service.Metadata) *oip.Config {
+	c := oip.NewConfig(own, meta.MaxBatch, "vitrine")
 	c.Platform = ""
 	d := &oip.DynamicBatching{PreferredBatchSize: []int32{}, MaxQueueDelayUs: uint64(b.Delay.Microseconds()),
-		PriorityLevels: uint64(b.PriorityLevels), PriorityQueuePolicy: map[string]struct{}{}}
+		PriorityLevels: uint64(b.PriorityLevels), PriorityQueuePolicy: map[uint64]oip.QueuePolicy{}}
 	for _, n := range b.Preferred {
 		d.PreferredBatchSize = append(d.PreferredBatchSize, int32(n))
 	}
@@ -82,53 +157,71 @@ func (m *model) configure(b Batching, meta service.Metadata) *oip.Config {
 	}
 	c.DynamicBatching = d
 	c.InstanceGroup[0].Count = int32(max(b.Instances, 1))
-	for k, v := range map[string]string{"space": meta.Space, "model": meta.ModelName, "pretrained": meta.Pretrained, "precision": meta.Precision} {
-		c.Parameters[k] = oip.ConfigParameter{StringValue: v}
-	}
+	c.Parameters = Parameters(meta)
 	return c
 }
 
+// Parameters are what a configuration tells clients of the model behind it.
+func Parameters(meta service.Metadata) map[string]oip.ConfigParameter {
+	p := map[string]oip.ConfigParameter{}
+	for k, v := range map[string]string{"space": meta.Space, "model": meta.ModelName, "pretrained": meta.Pretrained, "precision": meta.Precision} {
+		if v != "" {
+			p[k] = oip.ConfigParameter{StringValue: v}
+		}
+	}
+	return p
+}
+
 // Metadata implements oip.Model.
-func (m *model) Metadata() *oip.Metadata { return &m.meta }
+func (m *Model) Metadata() *oip.Metadata { return &m.meta }
+
+// Service is the model behind the protocol.
+func (m *Model) Service() service.Model { return m.service }
 
 // Config implements oip.Model.
-func (m *model) Config() *oip.Config { return m.config }
+func (m *Model) Config() *oip.Config { return m.config }
 
 // Ready implements oip.Model.
-func (m *model) Ready() bool { return m.service.Ready() }
+func (m *Model) Ready() bool { return m.service.Ready() }
 
 // Statistics implements oip.Model.
-func (m *model) Statistics() oip.Statistics { return m.stats.Statistics() }
+func (m *Model) Statistics() oip.Statistics { return m.stats.Statistics() }
 
 // Infer implements oip.Model: one execution, embeddings as the model gives them.
-func (m *model) Infer(ctx context.Context, r *oip.Request) (*oip.Response, error) {
-	began := r.Received
-	if began.IsZero() {
-		began = time.Now()
-	}
+func (m *Model) Infer(ctx context.Context, r *oip.Request) (*oip.Response, error) {
+	// Triton counts a request from here, where it has been read and parsed, not from its first byte.
+	began := time.Now()
 	items := m.items(&r.Inputs[0])
 	if len(items) == 0 {
 		return nil, fault.New(fault.Invalid, "a batch of 0 holds no image")
 	}
 	answer, err := m.service.Infer(ctx, &service.Request{
-		ID: r.ID, Items: items, Field: Input, Priority: uint32(min(r.Priority, math.MaxUint32)), Timeout: r.Timeout, Whole: true, Received: r.Received,
+		ID: r.ID, Items: items, Field: m.meta.Inputs[0].Name, Trial: r.Trial, Priority: uint32(min(r.Priority, math.MaxUint32)), Timeout: r.Timeout, Whole: true, Received: began,
 	})
 	total := time.Since(began)
 	if err != nil {
-		m.stats.Failure(total)
+		if !r.Trial {
+			m.stats.Failure(total)
+		}
 		return nil, words(err)
 	}
-	m.stats.Success(&answer.Timeline, len(items), total)
+	if !r.Trial {
+		m.stats.Success(&answer.Timeline, len(items), total)
+	}
 	return &oip.Response{Model: m.meta.Name, Version: m.meta.Version, Timeline: answer.Timeline, Outputs: []oip.Output{m.output(answer.Results)}}, nil
 }
 
 // items splits a checked input into its images.
-func (m *model) items(in *oip.Input) []service.Item {
-	items := make([]service.Item, in.Shape[0])
+func (m *Model) items(in *oip.Input) []service.Item {
+	n, dims := int64(1), in.Shape
+	if m.config.MaxBatchSize > 0 {
+		n, dims = in.Shape[0], in.Shape[1:]
+	}
+	items := make([]service.Item, n)
 	b := in.Data
 	size, width, height := m.size, 0, 0
 	if m.kind == service.Pixels {
-		height, width = int(in.Shape[1]), int(in.Shape[2])
+		height, width = int(dims[0]), int(dims[1])
 		size = 3 * width * height
 	}
 	for i := range items {
@@ -142,14 +235,18 @@ func (m *model) items(in *oip.Input) []service.Item {
 	return items
 }
 
-func (m *model) output(results []service.Result) oip.Output {
+func (m *Model) output(results []service.Result) oip.Output {
 	data := make([]byte, 0, 4*len(results)*m.dim)
 	for i := range results {
 		for _, f := range results[i].Embedding {
 			data = binary.LittleEndian.AppendUint32(data, math.Float32bits(f))
 		}
 	}
-	return oip.Output{Name: Output, DType: tensor.FP32, Shape: []int64{int64(len(results)), int64(m.dim)}, Data: data}
+	shape := []int64{int64(m.dim)}
+	if m.config.MaxBatchSize > 0 {
+		shape = []int64{int64(len(results)), int64(m.dim)}
+	}
+	return oip.Output{Name: m.meta.Outputs[0].Name, DType: tensor.FP32, Shape: shape, Data: data}
 }
 
 // words gives the two errors that Triton's clients look for Triton's texts.

@@ -120,11 +120,16 @@ func (m *Model) Infer(ctx context.Context, r *oip.Request) (*oip.Response, error
 	line.Mark(telemetry.Computed)
 	line.Mark(telemetry.OutputReady)
 	total := time.Since(line.At[telemetry.Queued])
-	if err != nil {
+	switch {
+	case r.Trial && err != nil:
+		return nil, err
+	case r.Trial:
+	case err != nil:
 		m.stats.Failure(total)
 		return nil, err
+	default:
+		m.stats.Success(&line, line.BatchSize, total)
 	}
-	m.stats.Success(&line, line.BatchSize, total)
 	return &oip.Response{Model: m.o.Metadata.Name, Version: m.o.Metadata.Version, Outputs: outputs, Timeline: line}, nil
 }
 

@@ -4,14 +4,11 @@ package transcript
 
 import (
 	"context"
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/vitrine-project/vitrine/internal/fault"
 	"github.com/vitrine-project/vitrine/internal/model/repository"
@@ -92,45 +89,16 @@ func (l *loader) Load(_ context.Context, name, config string, files map[string][
 
 // sample is a version of a model of the repository.
 func sample(m *repository.Model, version int64) (oip.Model, error) {
-	c := m.Config
-	o := samples.Options{
-		Kind: c.Parameters["kind"].StringValue, MaxBatch: int(c.MaxBatchSize), Config: &oip.Config{},
-		Sequence: c.SequenceBatching != nil, CorrelationID: c.Name == "simple_dyna_sequence",
-		Metadata: oip.Metadata{Name: c.Name, Version: strconv.FormatInt(version, 10), Platform: c.Backend},
-	}
-	b, err := json.Marshal(c)
+	o, err := samples.StoredOptions(m, version)
 	if err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal(b, o.Config); err != nil {
-		return nil, err
-	}
-	for _, in := range c.Input {
-		o.Metadata.Inputs = append(o.Metadata.Inputs, oip.TensorSpec{Name: in.Name, DType: in.DataType.DType(), Shape: batched(c, in.Dims), Optional: in.Optional})
-	}
-	for _, out := range c.Output {
-		labels, err := m.Labels(out.Name)
-		if err != nil {
-			return nil, err
-		}
-		o.Metadata.Outputs = append(o.Metadata.Outputs, oip.TensorSpec{Name: out.Name, DType: out.DataType.DType(), Shape: batched(c, out.Dims), Labels: labels})
-	}
-	bounded := c.DynamicBatching != nil && c.DynamicBatching.DefaultQueuePolicy != nil
-	if bounded {
-		o.Queue = time.Duration(c.DynamicBatching.MaxQueueDelayMicroseconds) * time.Microsecond
-	}
+	o.CorrelationID = m.Config.Name == "simple_dyna_sequence"
 	s, err := samples.New(o)
-	if err != nil || !bounded {
+	if err != nil || o.Queue == 0 {
 		return s, err
 	}
 	return &narrow{Model: s}, nil
-}
-
-func batched(c *repository.Config, dims []int64) []int64 {
-	if c.MaxBatchSize > 0 {
-		return append([]int64{-1}, dims...)
-	}
-	return dims
 }
 
 // narrow is a model with a queue for one request.

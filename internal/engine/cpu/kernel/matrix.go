@@ -56,6 +56,15 @@ func (w *Matrix) Cols() int { return w.k }
 // Bytes is the memory of the packed weights.
 func (w *Matrix) Bytes() int64 { return int64(len(w.data)) * 4 }
 
+// PackedBytes is what Pack's matrix of that size will take, without packing one.
+func PackedBytes(n, k int, p Precision) int64 {
+	g := gemms[p].Best().Impl
+	return 4 * int64(g.panelRows(n)) * int64(g.units(k))
+}
+
+// panelRows is n filled up to whole panels.
+func (g *gemm) panelRows(n int) int { return (n + g.cols - 1) / g.cols * g.cols }
+
 // Variant is the name of the kernels that will multiply by w.
 func (w *Matrix) Variant() string { return w.g.name }
 
@@ -77,7 +86,7 @@ func packWith(g *gemm, n, k int, row func(i int, dst []float32)) *Matrix {
 	if n <= 0 || k <= 0 {
 		panic(fmt.Sprintf("kernel: a matrix of %d by %d", n, k))
 	}
-	w := &Matrix{n: n, k: k, units: g.units(k), panels: (n + g.cols - 1) / g.cols, g: g}
+	w := &Matrix{n: n, k: k, units: g.units(k), panels: g.panelRows(n) / g.cols, g: g}
 	w.data = alignedFloats(w.panels * g.cols * w.units)
 	adviseHuge(w.data)
 	rows := make([]float32, g.cols*w.units)

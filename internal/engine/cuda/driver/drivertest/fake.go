@@ -1,0 +1,369 @@
+// Package drivertest is a GPU without a GPU: it hands out addresses, keeps what is copied, records
+// launches and graphs, and computes nothing. It refuses what a driver would refuse.
+package drivertest
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/vitrine-project/vitrine/internal/engine/cuda/driver"
+	"github.com/vitrine-project/vitrine/internal/tensor"
+)
+
+// Record is one launch, with the name of its kernel.
+type Record struct {
+	driver.Launch
+	Name   string
+	Stream driver.Stream
+}
+
+// GPU is a driver.GPU. Its fields may be read between calls.
+type GPU struct {
+	Device driver.Info
+	// Room is how many bytes can be allocated on the device; 0 is no limit.
+	Room int
+	// Fail, if set, is asked before every call that can fail and makes it fail with that error.
+	Fail func(call string) error
+
+	mu        sync.Mutex
+	next      driver.Pointer
+	device    map[driver.Pointer][]byte
+	host      map[driver.Pointer][]byte
+	functions map[driver.Function]string
+	handles   map[uintptr]string // of streams, events, modules: what is open
+	graphs    map[driver.Graph][]Record
+	launched  []Record
+	maps      map[driver.TensorMap]driver.Matrix
+	recording *[]Record
+	closed    bool
+}
+
+var _ driver.GPU = (*GPU)(nil)
+
+// New is an H100 that is not there.
+func New() *GPU {
+	return &GPU{
+		Device: driver.Info{Name: "pretended H100", Capability: 90, Multiprocessors: 132, SharedPerBlock: 227 << 10, Memory: 80 << 30, Driver: 13000},
+		next:   1 << 32, device: map[driver.Pointer][]byte{}, host: map[driver.Pointer][]byte{},
+		functions: map[driver.Function]string{}, handles: map[uintptr]string{}, graphs: map[driver.Graph][]Record{},
+		maps: map[driver.TensorMap]driver.Matrix{},
+	}
+}
+
+// begin locks and asks Fail.
+func (g *GPU) begin(call string) (unlock func(), err error) {
+	g.mu.Lock()
+	if g.closed {
+		err = &driver.Error{Call: call, Code: 709, Name: "CUDA_ERROR_CONTEXT_IS_DESTROYED", Text: "closed"}
+	} else if g.Fail != nil {
+		err = g.Fail(call)
+	}
+	return g.mu.Unlock, err
+}
+
+func (g *GPU) handle(kind string) uintptr {
+	g.next++
+	g.handles[uintptr(g.next)] = kind
+	return uintptr(g.next)
+}
+
+func (g *GPU) drop(call string, h uintptr) error {
+	unlock, err := g.begin(call)
+	defer unlock()
+	if _, ok := g.handles[h]; !ok && err == nil {
+		return &driver.Error{Call: call, Code: 400, Name: "CUDA_ERROR_INVALID_HANDLE", Text: "invalid resource handle"}
+	}
+	delete(g.handles, h)
+	return err
+}
+
+// Info describes the device.
+func (g *GPU) Info() driver.Info { return g.Device }
+
+// Bind does nothing.
+func (g *GPU) Bind() error {
+	unlock, err := g.begin("Bind")
+	defer unlock()
+	return err
+}
+
+func (g *GPU) used() (n int) {
+	for _, b := range g.device {
+		n += len(b)
+	}
+	return n
+}
+
+// Alloc allocates.
+func (g *GPU) Alloc(n int) (driver.Pointer, error) {
+	unlock, err := g.begin("Alloc")
+	defer unlock()
+	if err == nil && g.Room > 0 && g.used()+n > g.Room {
+		err = &driver.Error{Call: "cuMemAlloc", Code: driver.OutOfMemory, Name: "CUDA_ERROR_OUT_OF_MEMORY", Text: "out of memory"}
+	}
+	if err != nil {
+		return 0, err
+	}
+	p := (g.next + 511) &^ 511
+	g.next = p + driver.Pointer(n)
+	g.device[p] = make([]byte, n)
+	return p, nil
+}
+
+// Free frees what Alloc gave.
+func (g *GPU) Free(p driver.Pointer) error {
+	unlock, err := g.begin("Free")
+	defer unlock()
+	if _, ok := g.device[p]; !ok {
+		return fmt.Errorf("free of %#x, which was not allocated", p)
+	}
+	delete(g.device, p)
+	return err
+}
+
+// AllocHost allocates Go memory.
+func (g *GPU) AllocHost(n int) ([]byte, error) {
+	unlock, err := g.begin("AllocHost")
+	defer unlock()
+	if err != nil {
+		return nil, err
+	}
+	b := tensor.AlignedBytes(n)
+	g.host[driver.Address(b)] = b
+	return b, nil
+}
+
+// FreeHost forgets it.
+func (g *GPU) FreeHost(b []byte) error {
+	unlock, err := g.begin("FreeHost")
+	defer unlock()
+	if _, ok := g.host[driver.Address(b)]; !ok {
+		return fmt.Errorf("free of host memory that was not allocated")
+	}
+	delete(g.host, driver.Address(b))
+	return err
+}
+
+// MemoryInfo tells the device's room.
+func (g *GPU) MemoryInfo() (free, total int64, err error) {
+	unlock, err := g.begin("MemoryInfo")
+	defer unlock()
+	total = g.Device.Memory
+	if g.Room > 0 {
+		total = int64(g.Room)
+	}
+	return total - int64(g.used()), total, err
+}
+
+// View is the n bytes of device or pinned memory at p, or an error if they are not all allocated.
+func (g *GPU) View(p driver.Pointer, n int) ([]byte, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.view(p, n)
+}
+
+func (g *GPU) view(p driver.Pointer, n int) ([]byte, error) {
+	for _, memory := range []map[driver.Pointer][]byte{g.device, g.host} {
+		for at, b := range memory {
+			if p >= at && int(p-at)+n <= len(b) {
+				return b[p-at:][:n], nil
+			}
+		}
+	}
+	return nil, &driver.Error{Call: "access", Code: 700, Name: "CUDA_ERROR_ILLEGAL_ADDRESS",
+		Text: fmt.Sprintf("%d bytes at %#x are not allocated", n, uint64(p))}
+}
+
+// CopyIn copies.
+func (g *GPU) CopyIn(to driver.Pointer, from []byte) error { return g.copy("CopyIn", to, from, true) }
+
+// CopyOut copies.
+func (g *GPU) CopyOut(to []byte, from driver.Pointer) error {
+	return g.copy("CopyOut", from, to, false)
+}
+
+func (g *GPU) copy(call string, at driver.Pointer, b []byte, in bool) error {
+	unlock, err := g.begin(call)
+	defer unlock()
+	if err != nil {
+		return err
+	}
+	v, err := g.view(at, len(b))
+	if err != nil {
+		return err
+	}
+	if in {
+		copy(v, b)
+	} else {
+		copy(b, v)
+	}
+	return nil
+}
+
+// Fill fills.
+func (g *GPU) Fill(to driver.Pointer, value byte, n int) error {
+	return g.CopyIn(to, slices.Repeat([]byte{value}, n))
+}
+
+// NewStream opens one.
+func (g *GPU) NewStream() (driver.Stream, error) {
+	unlock, err := g.begin("NewStream")
+	defer unlock()
+	return driver.Stream(g.handle("stream")), err
+}
+
+// CloseStream closes it.
+func (g *GPU) CloseStream(s driver.Stream) error { return g.drop("CloseStream", uintptr(s)) }
+
+// Synchronize does nothing: everything has happened.
+func (g *GPU) Synchronize(driver.Stream) error {
+	unlock, err := g.begin("Synchronize")
+	defer unlock()
+	return err
+}
+
+// NewEvent opens one.
+func (g *GPU) NewEvent() (driver.Event, error) {
+	unlock, err := g.begin("NewEvent")
+	defer unlock()
+	return driver.Event(g.handle("event")), err
+}
+
+// CloseEvent closes it.
+func (g *GPU) CloseEvent(e driver.Event) error { return g.drop("CloseEvent", uintptr(e)) }
+
+// Record does nothing.
+func (g *GPU) Record(driver.Event, driver.Stream) error {
+	unlock, err := g.begin("Record")
+	defer unlock()
+	return err
+}
+
+// Elapsed is no time.
+func (g *GPU) Elapsed(_, _ driver.Event) (float32, error) { return 0, nil }
+
+// Load takes anything.
+func (g *GPU) Load([]byte) (driver.Module, error) {
+	unlock, err := g.begin("Load")
+	defer unlock()
+	return driver.Module(g.handle("module")), err
+}
+
+// Unload closes a module.
+func (g *GPU) Unload(m driver.Module) error { return g.drop("Unload", uintptr(m)) }
+
+// Function finds any name.
+func (g *GPU) Function(_ driver.Module, name string, shared int) (driver.Function, error) {
+	unlock, err := g.begin("Function")
+	defer unlock()
+	if err == nil && shared > g.Device.SharedPerBlock {
+		err = fmt.Errorf("%s wants %d bytes of shared memory: there are %d", name, shared, g.Device.SharedPerBlock)
+	}
+	g.next++
+	g.functions[driver.Function(g.next)] = name
+	return driver.Function(g.next), err
+}
+
+// TensorMap is a number by which Matrix finds what was described.
+func (g *GPU) TensorMap(m driver.Matrix) (t driver.TensorMap, err error) {
+	unlock, err := g.begin("TensorMap")
+	defer unlock()
+	if err == nil && (m.Stride%16 != 0 || m.Data%16 != 0 || m.BoxRows < 1 || m.BoxRows > 256) {
+		err = &driver.Error{Call: "cuTensorMapEncodeTiled", Code: 1, Name: "CUDA_ERROR_INVALID_VALUE", Text: fmt.Sprintf("invalid argument: %+v", m)}
+	}
+	n := len(g.maps) + 1
+	t[0], t[1], t[2] = byte(n), byte(n>>8), byte(n>>16)
+	g.maps[t] = m
+	return t, err
+}
+
+// Matrix is what a TensorMap describes.
+func (g *GPU) Matrix(t driver.TensorMap) (driver.Matrix, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	m, ok := g.maps[t]
+	return m, ok
+}
+
+// Launch records.
+func (g *GPU) Launch(l driver.Launch, s driver.Stream) error {
+	unlock, err := g.begin("Launch")
+	defer unlock()
+	name, ok := g.functions[l.Function]
+	if !ok && err == nil {
+		err = &driver.Error{Call: "cuLaunchKernelEx", Code: 400, Name: "CUDA_ERROR_INVALID_HANDLE", Text: "no such function"}
+	}
+	l.Args = slices.Clone(l.Args)
+	to := &g.launched
+	if g.recording != nil {
+		to = g.recording
+	}
+	*to = append(*to, Record{l, name, s})
+	return err
+}
+
+// Capture records what is launched as a graph.
+func (g *GPU) Capture(_ driver.Stream, record func() error) (driver.Graph, error) {
+	unlock, err := g.begin("Capture")
+	var launches []Record
+	g.recording = &launches
+	unlock()
+	if err == nil {
+		err = record()
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.recording = nil
+	if err != nil {
+		return 0, err
+	}
+	graph := driver.Graph(g.handle("graph"))
+	g.graphs[graph] = launches
+	return graph, nil
+}
+
+// LaunchGraph records all that the graph launches.
+func (g *GPU) LaunchGraph(graph driver.Graph, _ driver.Stream) error {
+	unlock, err := g.begin("LaunchGraph")
+	defer unlock()
+	g.launched = append(g.launched, g.graphs[graph]...)
+	return err
+}
+
+// CloseGraph closes it.
+func (g *GPU) CloseGraph(graph driver.Graph) error { return g.drop("CloseGraph", uintptr(graph)) }
+
+// Close closes the device; every later call fails.
+func (g *GPU) Close() error {
+	unlock, err := g.begin("Close")
+	defer unlock()
+	g.closed = true
+	return err
+}
+
+// Launched is what was launched since the last call, graphs' kernels one by one.
+func (g *GPU) Launched() []Record {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	l := g.launched
+	g.launched = nil
+	return l
+}
+
+// Leaks lists what was not given back.
+func (g *GPU) Leaks() (leaks []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for p, b := range g.device {
+		leaks = append(leaks, fmt.Sprintf("%d bytes on the device at %#x", len(b), uint64(p)))
+	}
+	for _, b := range g.host {
+		leaks = append(leaks, fmt.Sprintf("%d pinned bytes", len(b)))
+	}
+	for _, kind := range g.handles {
+		leaks = append(leaks, "a "+kind)
+	}
+	slices.Sort(leaks)
+	return leaks
+}

@@ -1,0 +1,52 @@
+package cuda
+
+import "github.com/vitrine-project/vitrine/internal/model"
+
+// forward launches the computation of n images' embeddings from the rows in the table: the image tower of
+// CLIP (Radford et al. 2021), a Vision Transformer (Dosovitskiy et al. 2020, equations 1 to 4) with a
+// LayerNorm before the first block and a linear projection after the last. All LayerNorms but that first
+// one are folded into the products that follow them (kernels/gemm.cuh).
+func (a *arena) forward(l *launcher, w *weights, n int) error {
+	c := &w.config
+	tokens := c.Tokens()
+	rows := n * tokens
+	x, h, sums := a.x.first(rows), a.h.first(rows), a.sums
+
+	// The class token's patch is zero: its row becomes the class embedding and its position.
+	patches := a.hidden(rows, w.patchWidth)
+	l.patches(patches, a.tableAt(), w, n)
+	l.add(x, w.patch, patches, w.positions, sums)
+	xSums := l.norm(x, w.preNorm, sums)
+
+	for i := range w.blocks {
+		b, out := &w.blocks[i], x
+		if i < len(w.blocks)-1 {
+			qkv := a.hidden(rows, 3*c.Width)
+			l.normed(qkv, b.queryKeyValue, x, xSums, normed)
+			l.attention(h, qkv, qkv.from(c.Width), qkv.from(2*c.Width), n, c.Heads)
+		} else {
+			// The embedding is the class token's. Its query needs every key and value; everything after
+			// them is needed for its own row only.
+			kv := a.hidden(rows, 2*c.Width)
+			q := a.query.first(n)
+			l.normed(kv, b.queryKeyValue.outputs(c.Width, 3*c.Width), x, xSums, normed)
+			l.normed(q, b.queryKeyValue.outputs(0, c.Width), x.every(tokens), xSums.every(tokens), normed)
+			x, h, out = x.every(tokens), h.first(n), a.class.first(n)
+			l.attention(h, q, kv, kv.from(c.Width), n, c.Heads)
+		}
+		xSums = l.add(out, b.out, h, x, sums)
+		x = out
+		mlp := a.hidden(x.rows, c.MLP)
+		l.normed(mlp, b.fc1, x, xSums, activation(c))
+		xSums = l.add(x, b.fc2, mlp, x, sums)
+	}
+	l.normed(a.embeddings(n), w.proj, x, xSums, normedFloat)
+	return l.err
+}
+
+func activation(c *model.Config) epilogue {
+	if c.Activation == model.QuickGELU {
+		return normedQuickGELU
+	}
+	return normedGELU
+}

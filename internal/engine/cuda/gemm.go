@@ -1,0 +1,159 @@
+package cuda
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/vitrine-project/vitrine/internal/engine/cuda/driver"
+)
+
+// gemmArgs is GemmArgs of kernels/gemm.cuh.
+type gemmArgs struct {
+	mapA, mapW              driver.TensorMap
+	a, w, out, residual     driver.Pointer
+	bias, sums              driver.Pointer
+	statsIn, statsOut       driver.Pointer
+	m, n, k                 int32
+	lda, ldOut, ldResidual  int32
+	residualRows, statsStep int32
+	partsIn, partsOut       int32
+	inverseWidth, epsilon   float32
+	_                       [4]int32
+}
+
+// epilogue is what happens to a product before it is stored.
+type epilogue string
+
+const (
+	normed          epilogue = "norm"           // LayerNorm of the input folded in, bias
+	normedQuickGELU epilogue = "norm_quickgelu" // and the activation
+	normedGELU      epilogue = "norm_gelu"
+	normedFloat     epilogue = "norm_float" // as normed, float32 out
+	residual        epilogue = "residual"   // bias, plus residual; sums for the next LayerNorm
+)
+
+// variant is one compiled form of the product: a tile of rows x cols a block.
+type variant struct {
+	name        string
+	rows, cols  int
+	threads     int
+	stages      int // of shared memory; 0: static
+	multicast   int // blocks of a cluster that share W
+	split       int // blocks of a cluster that share k
+	perSM       int // blocks that fit on a multiprocessor
+	partColumns int // columns that one partial sum of a row covers
+	hopper      bool
+	epilogues   []epilogue
+}
+
+var (
+	norms   = []epilogue{normed, normedQuickGELU, normedGELU}
+	both    = append([]epilogue{residual}, norms...)
+	adding  = []epilogue{residual}
+	all     = append([]epilogue{normedFloat}, both...)
+	onlyOut = []epilogue{normedFloat}
+)
+
+// portable run everywhere; reference are float32's; hopper repeats INSTANCES of kernels/gemm_sm90.cuh.
+var (
+	portable = []variant{
+		{"128x128", 128, 128, 256, 3, 1, 1, 2, 32, false, all},
+		{"64x64", 64, 64, 128, 4, 1, 1, 3, 32, false, all},
+	}
+	reference = []variant{{"64x64", 64, 64, 256, 0, 1, 1, 4, 64, false, all}}
+	hopper    = []variant{
+		{"1x24", 64, 24, 160, 8, 1, 1, 2, 24, true, both},
+		{"1x48", 64, 48, 160, 7, 1, 1, 2, 48, true, both},
+		{"1x96", 64, 96, 160, 5, 1, 1, 2, 96, true, both},
+		{"1x128", 64, 128, 160, 4, 1, 1, 2, 128, true, both},
+		{"1x192", 64, 192, 160, 6, 1, 1, 1, 192, true, both},
+		{"2x128", 128, 128, 320, 3, 1, 1, 2, 128, true, both},
+		{"2x128m2", 128, 128, 320, 3, 2, 1, 2, 128, true, both},
+		{"2x192m2", 128, 192, 384, 5, 2, 1, 1, 192, true, both},
+		{"2x256", 128, 256, 384, 4, 1, 1, 1, 256, true, both},
+		{"2x256m2", 128, 256, 384, 4, 2, 1, 1, 256, true, both},
+		{"1x24k4", 64, 24, 160, 8, 1, 4, 2, 24, true, adding},
+		{"1x48k2", 64, 48, 160, 7, 1, 2, 2, 48, true, adding},
+		{"1x48k4", 64, 48, 160, 7, 1, 4, 2, 48, true, adding},
+		{"1x96k2", 64, 96, 160, 5, 1, 2, 2, 96, true, adding},
+		{"1x32", 64, 32, 160, 8, 1, 1, 2, 32, true, onlyOut},
+	}
+)
+
+// blockK is how many columns of k a block multiplies at a time; k is padded to it.
+const blockK = 64
+
+// shared is the dynamic shared memory of a block, bytes.
+func (v variant) shared() int {
+	bytes := v.stages * (v.rows + v.cols) * 2 * blockK
+	if v.hopper {
+		bytes += 16*v.stages + 32 + 2*8*(v.rows+v.cols) + 1024 // barriers, what two epilogues need, alignment
+	}
+	return bytes
+}
+
+// tiles is the number of tiles that blocks, or clusters that share W, compute.
+func (v variant) tiles(m, n int) int { return ceil(m, v.rows*v.multicast) * (n / v.cols) }
+
+// fits tells whether the variant computes such a product.
+func (v variant) fits(n, k int, e epilogue) bool {
+	if n%v.cols != 0 || k%(blockK*v.split) != 0 {
+		return false
+	}
+	for _, have := range v.epilogues {
+		if have == e {
+			return true
+		}
+	}
+	return false
+}
+
+// blocks is the size of the grid: a block a tile, or on Hopper as many as run at once, each taking tiles
+// in turn.
+func (v variant) blocks(m, n, multiprocessors int) int {
+	cluster := v.multicast * v.split
+	tiles := v.tiles(m, n)
+	if v.hopper && v.split == 1 {
+		tiles = min(tiles, multiprocessors*v.perSM/cluster)
+	}
+	return tiles * cluster
+}
+
+// cycles estimates how long a product takes on Hopper: waves of tiles, each of which waits for its first
+// data, then for whatever is slower of the matrix unit (4096 operations a cycle) and the way from the L2
+// (about 40 bytes a cycle), then stores.
+func (v variant) cycles(m, n, k, multiprocessors int) float64 {
+	blocks := v.tiles(m, n) * v.multicast * v.split
+	sharing := min(v.perSM, ceil(blocks, multiprocessors))
+	waves := ceil(blocks, multiprocessors*sharing)
+	arithmetic := float64(v.rows*v.cols*blockK*2) / 4096
+	bytes := float64((v.rows+v.cols/v.multicast)*2*blockK) / 40
+	step := max(arithmetic, bytes, 50) * float64(sharing)
+	finish := 400 + float64(v.rows*v.cols)/16
+	if v.split > 1 {
+		finish += 1500
+	}
+	return 1500 + float64(waves)*(float64(ceil(k, blockK)/v.split)*step+finish)
+}
+
+// choose is the fastest variant for a product: as measured, where such a product was, else by the estimate.
+func choose(from []variant, m, n, k int, e epilogue, multiprocessors int) (variant, error) {
+	if v, ok := measured(from, m, n, k, e); ok {
+		return v, nil
+	}
+	best, found := math.Inf(1), -1
+	for i, v := range from {
+		if !v.fits(n, k, e) {
+			continue
+		}
+		if c := v.cycles(m, n, k, multiprocessors); c < best {
+			best, found = c, i
+		}
+	}
+	if found < 0 {
+		return variant{}, fmt.Errorf("no kernel multiplies by %d x %d (%s): the sizes must be multiples of 64", n, k, e)
+	}
+	return from[found], nil
+}
+
+func ceil(a, b int) int { return (a + b - 1) / b }

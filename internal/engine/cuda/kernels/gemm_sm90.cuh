@@ -1,0 +1,332 @@
+// The matrix product on Hopper: tiles come through the tensor memory accelerator into a ring of stages in
+// shared memory, warpgroup products read them there, one thread feeds the ring. Instances in
+// gemm_sm90_*.cu.
+//
+// A thread-block cluster serves one of two ends. With MULTICAST 2, two blocks compute tiles one above the
+// other and fetch half of W each, for both. With SPLIT > 1 the blocks divide k and add up their sums
+// through distributed shared memory, in a fixed order: results do not depend on timing.
+#pragma once
+#include "gemm.cuh"
+#include "wgmma.cuh"
+
+namespace sm90 {
+
+__device__ __forceinline__ void barrier_init(uint32_t at, int count) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(at), "r"(count) : "memory");
+}
+__device__ __forceinline__ void barrier_expect(uint32_t at, int bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(at), "r"(bytes) : "memory");
+}
+// barrier_arrive arrives at the barrier at the same place in block `rank` of the cluster. What it orders is
+// the accelerator's writes after this block's reads; a release for the whole cluster would wait for all
+// earlier stores to memory (a third slower).
+__device__ __forceinline__ void barrier_arrive(uint32_t at, int rank) {
+  asm volatile("{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %0, %1;\n"
+               "mbarrier.arrive.shared::cluster.b64 _, [remote];\n}" ::"r"(at), "r"(rank) : "memory");
+}
+__device__ __forceinline__ void barrier_wait(uint32_t at, uint32_t parity) {
+  asm volatile("{\n.reg .pred done;\nagain:\n"
+               "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+               "@done bra over;\nbra again;\nover:\n}" ::"r"(at), "r"(parity) : "memory");
+}
+__device__ __forceinline__ int cluster_rank() {
+  int r;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(r));
+  return r;
+}
+// cluster_meet waits for the other blocks and orders nothing; cluster_sync also makes their shared memory visible.
+__device__ __forceinline__ void cluster_meet() {
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
+}
+__device__ __forceinline__ void cluster_sync() {
+  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+__device__ __forceinline__ float load_remote(uint32_t at, int rank) {
+  float v;
+  asm volatile("{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %1, %2;\nld.shared::cluster.f32 %0, [remote];\n}"
+               : "=f"(v) : "r"(at), "r"(rank) : "memory");
+  return v;
+}
+// fetch starts the copy of a box whose first element is at column x of row y.
+__device__ __forceinline__ void fetch(uint32_t to, const TensorMap* map, int x, int y, uint32_t barrier) {
+  asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];"
+               ::"r"(to), "l"(map), "r"(x), "r"(y), "r"(barrier) : "memory");
+}
+__device__ __forceinline__ void fetch_multicast(uint32_t to, const TensorMap* map, int x, int y, uint32_t barrier, uint16_t blocks) {
+  asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;"
+               ::"r"(to), "l"(map), "r"(x), "r"(y), "r"(barrier), "h"(blocks) : "memory");
+}
+__device__ __forceinline__ void prefetch(const TensorMap* map) {
+  asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
+}
+// operand describes a tile of rows of 128 bytes, swizzled as the accelerator writes it with
+// SWIZZLE_128B: groups of eight rows are 1024 bytes apart.
+__device__ __forceinline__ uint64_t operand(uint32_t at) {
+  return (static_cast<uint64_t>(1) << 62) | (static_cast<uint64_t>(64) << 32) | (static_cast<uint64_t>(1) << 16) | ((at & 0x3ffff) >> 4);
+}
+template <int N> __device__ __forceinline__ void named_barrier(int id) {
+  asm volatile("bar.sync %0, %1;" ::"r"(id), "n"(N) : "memory");
+}
+
+// Side is what the epilogue of a tile needs besides the product.
+template <int ROWS, int BN> struct Side {
+  RowNorm norm[ROWS];
+  float bias[BN], sums[BN];
+};
+
+template <int GROUPS, int BN, int STAGES> struct Layout {
+  static constexpr int kRows = 64 * GROUPS;
+  static constexpr int kA = kRows * 128, kW = BN * 128, kStage = kA + kW;
+  static constexpr int kBarriers = STAGES * kStage;                // full and empty of each stage, then of two sides
+  static constexpr int kSides = kBarriers + 16 * STAGES + 32;
+  static constexpr int kBytes = kSides + 2 * sizeof(Side<kRows, BN>);  // gemm.go adds 1024 for the alignment
+};
+
+// side_columns fetches bias and sums; they depend on no kernel. side_norms makes row norms, LANES threads a
+// row. Thread `thread` of THREADS.
+template <int E, int ROWS, int BN, int THREADS>
+__device__ __forceinline__ void side_columns(const GemmArgs& g, Side<ROWS, BN>& to, int col, int thread) {
+  for (int i = thread; i < BN; i += THREADS) {
+    to.bias[i] = g.bias[col + i];
+    if (E != kResidual) to.sums[i] = g.sums[col + i];
+  }
+}
+template <int ROWS, int BN, int THREADS, int LANES>
+__device__ __forceinline__ void side_norms(const GemmArgs& g, Side<ROWS, BN>& to, int row, int thread) {
+#pragma unroll
+  for (int i = thread / LANES; i < ROWS; i += THREADS / LANES) {
+    const RowNorm n = row_norm(g, row + i, thread % LANES, LANES);
+    if (thread % LANES == 0) to.norm[i] = n;
+  }
+}
+
+// reduce adds up the blocks' sums of a tile of 64 x BN and takes them through the epilogue; block `rank` has
+// the rows from 64/SPLIT*rank on. 128 threads. old is what Reduce::load loaded.
+template <typename T, int BN, int SPLIT> struct Reduce {
+  static constexpr int kLanes = 2 * SPLIT, kStride = BN + 1, kEach = BN / kLanes;
+  static_assert(BN % kLanes == 0, "");
+  float old[kEach];
+  int lane, local, row, col;
+  bool real;
+
+  __device__ __forceinline__ void load(const GemmArgs& g, int rank, int tile_row, int tile_col) {
+    lane = threadIdx.x % kLanes;
+    local = rank * (64 / SPLIT) + threadIdx.x / kLanes;
+    row = tile_row + local;
+    col = tile_col;
+    real = row < g.m;
+    const T* from = element<T>(g.residual, real ? residual_row(g, row) : 0, g.ldresidual, col);
+#pragma unroll
+    for (int i = 0; i < kEach; i++) old[i] = real ? to_float(from[i * kLanes + lane]) : 0.0f;
+  }
+
+  __device__ __forceinline__ void finish(const GemmArgs& g, uint32_t sums, const float* bias) {
+    float total = 0, squares = 0;
+#pragma unroll
+    for (int i = 0; i < kEach; i++) {
+      const int c = i * kLanes + lane;
+      float y = bias[c] + old[i];
+#pragma unroll
+      for (int s = 0; s < SPLIT; s++) y += load_remote(sums + 4 * (local * kStride + c), s);
+      total += y;
+      squares = fmaf(y, y, squares);
+      if (real) *element<T>(g.out, row, g.ldout, col + c) = from_float<T>(y);
+    }
+#pragma unroll
+    for (int d = 1; d < kLanes; d <<= 1) {
+      total += __shfl_xor_sync(~0u, total, d);
+      squares += __shfl_xor_sync(~0u, squares, d);
+    }
+    if (real && lane == 0) g.stats_out[static_cast<size_t>(row) * g.parts_out + col / BN] = {total, squares};
+  }
+};
+
+// A block has GROUPS warpgroups of 64 x BN each, a warp that feeds them, and with two warpgroups another one
+// that prepares the epilogue's numbers; one warpgroup prepares them while it waits for the first tiles.
+template <typename T, int E, int GROUPS, int BN, int STAGES, int MULTICAST, int SPLIT, int REGISTERS>
+__device__ __forceinline__ void gemm(const GemmArgs& g) {
+  using L = Layout<GROUPS, BN, STAGES>;
+  using S = Side<L::kRows, BN>;
+  constexpr bool kCluster = MULTICAST > 1 || SPLIT > 1;
+  constexpr bool kReady = E == kResidual && GROUPS == 1 && SPLIT == 1 && BN <= 128;
+  extern __shared__ unsigned char memory[];
+  const uint32_t start = shared_address(memory), base = (start + 1023) & ~1023u;
+  const uint32_t full = base + L::kBarriers, empty = full + STAGES * 8, side_full = empty + STAGES * 8, side_empty = side_full + 16;
+  unsigned char* local = memory + (base - start);
+  S* sides = reinterpret_cast<S*>(local + L::kSides);
+  const int warp = __shfl_sync(~0u, threadIdx.x >> 5, 0), lane = threadIdx.x & 31, group = warp >> 2;
+  const int rank = kCluster ? cluster_rank() : 0;
+
+  if (threadIdx.x == 0) {
+    for (int s = 0; s < STAGES; s++) {
+      barrier_init(full + 8 * s, 1);
+      barrier_init(empty + 8 * s, 4 * GROUPS * MULTICAST);
+    }
+    for (int s = 0; s < 2; s++) {
+      barrier_init(side_full + 8 * s, 32);
+      barrier_init(side_empty + 8 * s, 4 * GROUPS);
+    }
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+  }
+  __syncthreads();
+  if (kCluster) cluster_meet();
+  dependency_release();
+
+  const int blocks = (g.k + 63) / 64 / SPLIT, first = SPLIT > 1 ? rank * blocks : 0;
+  const int tiles_n = g.n / BN, tiles_m = (g.m + L::kRows * MULTICAST - 1) / (L::kRows * MULTICAST);
+  const int tiles = tiles_n * tiles_m, cluster = blockIdx.x / (MULTICAST * SPLIT), clusters = gridDim.x / (MULTICAST * SPLIT);
+  auto row_of = [&](int tile) { return (tile / tiles_n * MULTICAST + (MULTICAST > 1 ? rank : 0)) * L::kRows; };
+  auto col_of = [&](int tile) { return tile % tiles_n * BN; };
+
+  if (group == GROUPS) {
+    if (REGISTERS) asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+    if (warp == 4 * GROUPS && lane == 0) {
+      auto fetch_w = [&](int stage, int block, int col) {
+        const uint32_t to = base + stage * L::kStage + L::kA;
+        if (MULTICAST > 1)
+          fetch_multicast(to + rank * (L::kW / MULTICAST), &g.map_w, block * 64, col + rank * (BN / MULTICAST), full + 8 * stage, (1 << MULTICAST) - 1);
+        else
+          fetch(to, &g.map_w, block * 64, col, full + 8 * stage);
+      };
+      auto fetch_a = [&](int stage, int block, int row) { fetch(base + stage * L::kStage, &g.map_a, block * 64, row, full + 8 * stage); };
+      prefetch(&g.map_w);
+      prefetch(&g.map_a);
+      // The weights of the first stages do not depend on the kernel before.
+      const int ahead = min(STAGES, blocks);
+      for (int s = 0; s < ahead; s++) {
+        barrier_expect(full + 8 * s, L::kStage);
+        fetch_w(s, first + s, col_of(cluster));
+      }
+      dependency_wait();
+      for (int s = 0; s < ahead; s++) fetch_a(s, first + s, row_of(cluster));
+      int turn = 0, stage = 0;
+      uint32_t parity = 1;
+      for (int tile = cluster; tile < tiles; tile += clusters) {
+        const int row = row_of(tile), col = col_of(tile);
+        for (int b = 0; b < blocks; b++, turn++) {
+          if (turn >= ahead) {
+            barrier_wait(empty + 8 * stage, parity);
+            barrier_expect(full + 8 * stage, L::kStage);
+            fetch_w(stage, first + b, col);
+            fetch_a(stage, first + b, row);
+          }
+          if (++stage == STAGES) stage = 0, parity ^= 1;
+        }
+      }
+    } else if (GROUPS > 1 && warp == 4 * GROUPS + 1) {
+      int turn = 0;
+      for (int tile = cluster; tile < tiles; tile += clusters, turn++) {
+        S& side = sides[turn & 1];
+        if (turn >= 2) barrier_wait(side_empty + 8 * (turn & 1), (turn / 2 - 1) & 1);
+        side_columns<E, L::kRows, BN, 32>(g, side, col_of(tile), lane);
+        if (turn == 0) dependency_wait();
+        if (E == kResidual) {
+          constexpr int kLines = (BN + 63) / 64;  // of 128 bytes, a row
+          for (int i = lane; i < L::kRows * kLines; i += 32) {
+            const int row = row_of(tile) + i / kLines;
+            if (row < g.m) asm volatile("prefetch.global.L2 [%0];" ::"l"(element<T>(g.residual, residual_row(g, row), g.ldresidual, col_of(tile) + i % kLines * 64)));
+          }
+        } else {
+          side_norms<L::kRows, BN, 32, 1>(g, side, row_of(tile), lane);
+        }
+        asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(side_full + 8 * (turn & 1)) : "memory");
+      }
+    }
+  } else {
+    if (REGISTERS) asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(REGISTERS ? REGISTERS : 40));
+    auto release = [&](int stage) {
+      if (MULTICAST > 1) {
+        if (lane < MULTICAST) barrier_arrive(empty + 8 * stage, lane);
+      } else if (lane == 0) {
+        asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(empty + 8 * stage) : "memory");
+      }
+    };
+    if (GROUPS == 1) side_columns<E, L::kRows, BN, 128>(g, sides[0], col_of(cluster), threadIdx.x);
+    dependency_wait();
+    int turn = 0, stage = 0, previous = 0;
+    uint32_t parity = 0;
+    for (int tile = cluster; tile < tiles; tile += clusters, turn++) {
+      const int tile_row = row_of(tile), row = tile_row + group * 64 + (warp & 3) * 16, col = col_of(tile);
+      Residual<BN / 8> old;
+      Reduce<T, BN, SPLIT> rest;
+      if (GROUPS == 1) {
+        if (turn > 0) {
+          named_barrier<128>(1);
+          side_columns<E, L::kRows, BN, 128>(g, sides[0], col, threadIdx.x);
+        }
+        if (E != kResidual) side_norms<L::kRows, BN, 128, 2>(g, sides[0], tile_row, threadIdx.x);
+        if (kReady) load_residual<T, BN / 8>(g, row, col, old);
+        if (SPLIT > 1) rest.load(g, rank, tile_row, col);
+      }
+      float acc[BN / 2];
+      for (int b = 0; b < blocks; b++) {
+        barrier_wait(full + 8 * stage, parity);
+        const uint64_t a = operand(base + stage * L::kStage + group * 64 * 128), w = operand(base + stage * L::kStage + L::kA);
+        asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+#pragma unroll
+        for (int kk = 0; kk < 4; kk++) Warpgroup<T, BN>::multiply(acc, a + 2 * kk, w + 2 * kk, b | kk);
+        asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+        asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
+        if (b > 0) release(previous);
+        previous = stage;
+        if (++stage == STAGES) stage = 0, parity ^= 1;
+      }
+      asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+      release(previous);
+      const S& side = sides[GROUPS > 1 ? turn & 1 : 0];
+      if (GROUPS > 1) barrier_wait(side_full + 8 * (turn & 1), (turn / 2) & 1);
+      if (GROUPS == 1) named_barrier<128>(1);
+      if constexpr (SPLIT == 1) {
+        const int r = group * 64 + (warp & 3) * 16 + (lane >> 2);
+        RowNorm norm[2] = {};
+        if (E != kResidual) norm[0] = side.norm[r], norm[1] = side.norm[r + 8];
+        epilogue<T, E, BN / 8, kReady>(g, acc, row, col, col / BN, norm, side.bias, side.sums, &old);
+        if (GROUPS > 1 && lane == 0) asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(side_empty + 8 * (turn & 1)) : "memory");
+      } else {  // one tile a cluster; the ring's memory is free now
+        const int r = warp * 16 + (lane >> 2), c = 2 * (lane & 3);
+        float* sums = reinterpret_cast<float*>(local);
+#pragma unroll
+        for (int j = 0; j < BN / 8; j++)
+#pragma unroll
+          for (int e = 0; e < 4; e++) sums[(r + 8 * (e >> 1)) * (BN + 1) + 8 * j + c + (e & 1)] = acc[4 * j + e];
+        cluster_sync();
+        rest.finish(g, base, side.bias);
+      }
+    }
+  }
+  if (SPLIT > 1 && group == GROUPS) cluster_sync();
+  if (kCluster) cluster_meet();  // nobody leaves while others use its memory
+}
+
+}  // namespace sm90
+
+// A name says: type, warpgroups, columns, then m2 for multicast and k2, k4 for split k.
+#define GEMM(type, T, name, epilogue_name, E, GROUPS, BN, STAGES, MULTICAST, SPLIT, THREADS, MINIMUM, REGISTERS)                           \
+  extern "C" __global__ void __cluster_dims__(MULTICAST * SPLIT, 1, 1) __launch_bounds__(THREADS, MINIMUM)                                 \
+      gemm_##type##_##name##_##epilogue_name(const __grid_constant__ GemmArgs g) {                                                         \
+    sm90::gemm<T, E, GROUPS, BN, STAGES, MULTICAST, SPLIT, REGISTERS>(g);                                                                  \
+  }
+#define NORMS(type, T, name, ...)                                       \
+  GEMM(type, T, name, norm, kNorm, __VA_ARGS__)                         \
+  GEMM(type, T, name, norm_quickgelu, kNormQuickGelu, __VA_ARGS__)      \
+  GEMM(type, T, name, norm_gelu, kNormGelu, __VA_ARGS__)
+#define RESIDUAL(type, T, name, ...) GEMM(type, T, name, residual, kResidual, __VA_ARGS__)
+#define BOTH(type, T, name, ...) NORMS(type, T, name, __VA_ARGS__) RESIDUAL(type, T, name, __VA_ARGS__)
+
+// The table is repeated in gemm.go: groups, columns, stages, multicast, split.
+#define INSTANCES(type, T)                                              \
+  BOTH(type, T, 1x24, 1, 24, 8, 1, 1, 160, 2, 0)                        \
+  BOTH(type, T, 1x48, 1, 48, 7, 1, 1, 160, 2, 0)                        \
+  BOTH(type, T, 1x96, 1, 96, 5, 1, 1, 160, 2, 0)                        \
+  BOTH(type, T, 1x128, 1, 128, 4, 1, 1, 160, 2, 0)                      \
+  BOTH(type, T, 1x192, 1, 192, 6, 1, 1, 160, 1, 0)                      \
+  BOTH(type, T, 2x128, 2, 128, 3, 1, 1, 320, 2, 0)                      \
+  BOTH(type, T, 2x128m2, 2, 128, 3, 2, 1, 320, 2, 0)                    \
+  BOTH(type, T, 2x192m2, 2, 192, 5, 2, 1, 384, 1, 232)                  \
+  BOTH(type, T, 2x256, 2, 256, 4, 1, 1, 384, 1, 232)                    \
+  BOTH(type, T, 2x256m2, 2, 256, 4, 2, 1, 384, 1, 232)                  \
+  RESIDUAL(type, T, 1x24k4, 1, 24, 8, 1, 4, 160, 2, 0)                  \
+  RESIDUAL(type, T, 1x48k2, 1, 48, 7, 1, 2, 160, 2, 0)                  \
+  RESIDUAL(type, T, 1x48k4, 1, 48, 7, 1, 4, 160, 2, 0)                  \
+  RESIDUAL(type, T, 1x96k2, 1, 96, 5, 1, 2, 160, 2, 0)                  \
+  GEMM(type, T, 1x32, norm_float, kNormFloat, 1, 32, 8, 1, 1, 160, 2, 0)

@@ -1,0 +1,3 @@
+#include "gemm_sm90.cuh"
+
+INSTANCES(f16, __half)

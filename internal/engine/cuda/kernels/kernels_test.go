@@ -1,0 +1,104 @@
+package kernels
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+type manifest struct {
+	Compiler string
+	Images   []struct{ Target, Unit, Source, Code, Flags string }
+}
+
+func readManifest(t *testing.T) (m manifest) {
+	t.Helper()
+	b, err := images.ReadFile("bin/manifest.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &m); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// TestManifest finds machine code that is older than its source, or not what was compiled.
+func TestManifest(t *testing.T) {
+	m := readManifest(t)
+	if m.Compiler == "" || len(m.Images) == 0 {
+		t.Fatal("an empty manifest")
+	}
+	headers, err := filepath.Glob("*.cuh")
+	if err != nil || len(headers) == 0 {
+		t.Fatalf("no headers: %v", err)
+	}
+	slices.Sort(headers)
+	for _, i := range m.Images {
+		h := sha256.New()
+		for _, name := range append([]string{i.Unit + ".cu"}, headers...) {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.Write([]byte(name + "\x00"))
+			h.Write(b)
+			h.Write([]byte{0})
+		}
+		if got := hex.EncodeToString(h.Sum(nil)); got != i.Source {
+			t.Errorf("%s/%s was compiled from another source: run `make kernels`", i.Target, i.Unit)
+		}
+		code, err := Image(Target(i.Target), i.Unit)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if sum := sha256.Sum256(code); hex.EncodeToString(sum[:]) != i.Code {
+			t.Errorf("%s/%s is not the code that the manifest names", i.Target, i.Unit)
+		}
+	}
+}
+
+// TestEveryTargetIsComplete looks for units that some target lacks.
+func TestEveryTargetIsComplete(t *testing.T) {
+	have := map[string]bool{}
+	for _, i := range readManifest(t).Images {
+		have[i.Target+"/"+i.Unit] = true
+	}
+	sources, err := filepath.Glob("*.cu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range []Target{SM80, SM86, SM89, SM90a, Compute80, Compute90} {
+		for _, s := range sources {
+			unit := s[:len(s)-len(".cu")]
+			hopper := unit == "gemm_sm90_f16" || unit == "gemm_sm90_bf16"
+			if want := !hopper || target == SM90a; want != have[string(target)+"/"+unit] {
+				t.Errorf("%s/%s: compiled %v, want %v", target, unit, !want, want)
+			}
+		}
+	}
+}
+
+func TestTargetFor(t *testing.T) {
+	for capability, want := range map[int]Target{80: SM80, 86: SM86, 87: SM80, 89: SM89, 90: SM90a, 100: Compute90, 120: Compute90} {
+		if got, err := TargetFor(capability); got != want || err != nil {
+			t.Errorf("%d: %q, %v, want %q", capability, got, err, want)
+		}
+	}
+	for _, old := range []int{0, 70, 75} {
+		if got, err := TargetFor(old); err == nil {
+			t.Errorf("%d: %q, want a refusal", old, got)
+		}
+	}
+}
+
+func TestImageUnknown(t *testing.T) {
+	if _, err := Image(SM80, "nothing"); err == nil {
+		t.Error("want an error")
+	}
+}

@@ -1,0 +1,105 @@
+package cuda
+
+import (
+	"fmt"
+
+	"github.com/vitrine-project/vitrine/internal/engine"
+	"github.com/vitrine-project/vitrine/internal/engine/cuda/driver"
+	"github.com/vitrine-project/vitrine/internal/engine/cuda/kernels"
+)
+
+// module is the machine code of one precision, loaded on a device, with the functions that the forward
+// pass calls.
+type module struct {
+	target    kernels.Target
+	loaded    []driver.Module
+	patch     driver.Function
+	norm      driver.Function
+	attention driver.Function
+	products  map[string]driver.Function // by variant and epilogue
+	variants  []variant
+}
+
+// typeName is a precision's name in the kernels' names.
+var typeName = map[engine.Precision]string{engine.FP32: "f32", engine.FP16: "f16", engine.BF16: "bf16"}
+
+// load loads what the forward pass of a model needs.
+func load(g driver.GPU, precision engine.Precision, size sharedSizes) (*module, error) {
+	target, err := kernels.TargetFor(int(g.Info().Capability))
+	if err != nil {
+		return nil, err
+	}
+	m := &module{target: target, products: map[string]driver.Function{}}
+	if err := m.load(g, typeName[precision], size); err != nil {
+		return nil, fmt.Errorf("load the kernels for %s: %w", target, err)
+	}
+	return m, nil
+}
+
+// sharedSizes are the bytes of shared memory of kernels whose need depends on the model.
+type sharedSizes struct{ patch, attention int }
+
+func (m *module) load(g driver.GPU, name string, size sharedSizes) error {
+	for _, k := range []struct {
+		unit   string
+		shared int
+		to     *driver.Function
+	}{{"patch", size.patch, &m.patch}, {"norm", 0, &m.norm}, {"attention", size.attention, &m.attention}} {
+		loaded, err := m.image(g, k.unit)
+		if err != nil {
+			return err
+		}
+		if *k.to, err = g.Function(loaded, k.unit+"_"+name, k.shared); err != nil {
+			return err
+		}
+	}
+	if name == "f32" {
+		return m.addVariants(g, "gemm_f32", name, reference)
+	}
+	if m.target == kernels.SM90a {
+		if err := m.addVariants(g, "gemm_sm90_"+name, name, hopper); err != nil {
+			return err
+		}
+	}
+	return m.addVariants(g, "gemm_sm80", name, portable)
+}
+
+func (m *module) image(g driver.GPU, unit string) (driver.Module, error) {
+	code, err := kernels.Image(m.target, unit)
+	if err != nil {
+		return 0, err
+	}
+	loaded, err := g.Load(code)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", unit, err)
+	}
+	m.loaded = append(m.loaded, loaded)
+	return loaded, nil
+}
+
+func (m *module) addVariants(g driver.GPU, unit, name string, variants []variant) error {
+	loaded, err := m.image(g, unit)
+	if err != nil {
+		return err
+	}
+	for _, v := range variants {
+		for _, e := range v.epilogues {
+			f, err := g.Function(loaded, fmt.Sprintf("gemm_%s_%s_%s", name, v.name, e), v.shared())
+			if err != nil {
+				return err
+			}
+			m.products[v.name+string(e)] = f
+		}
+	}
+	m.variants = append(m.variants, variants...)
+	return nil
+}
+
+func (m *module) close(g driver.GPU) (err error) {
+	for _, l := range m.loaded {
+		if e := g.Unload(l); e != nil {
+			err = e
+		}
+	}
+	return err
+}
