@@ -84,6 +84,19 @@ func emptyStream(ctx context.Context, conn *grpc.ClientConn) error {
 	return err
 }
 
+// oneStreamed sends one request on a stream and reads its answer.
+func oneStreamed(ctx context.Context, conn *grpc.ClientConn) error {
+	stream, err := pb.NewGRPCInferenceServiceClient(conn).ModelStreamInfer(ctx)
+	if err != nil {
+		return err
+	}
+	if err := stream.Send(simple(ints(16), ints(16))); err != nil {
+		return err
+	}
+	_, err = stream.Recv()
+	return errors.Join(err, stream.CloseSend())
+}
+
 func TestKeys(t *testing.T) {
 	keys, err := door.ParseKeys([]byte("alice:alice-secret"))
 	if err != nil {
@@ -189,6 +202,12 @@ func TestCompression(t *testing.T) {
 		}
 		if got := <-seen.names; got != want {
 			t.Errorf("%q: answers in %q, want %q", level, got, want)
+		}
+		if err := oneStreamed(t.Context(), conn); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-seen.names; got != want {
+			t.Errorf("%q: a stream answers in %q, want %q", level, got, want)
 		}
 	}
 }
