@@ -252,6 +252,40 @@ func TestBudgetIsAtLeastOneMessage(t *testing.T) {
 	}
 }
 
+// Calls that are cancelled while their messages arrive leave nothing behind.
+func TestMemoryOfCancelledCalls(t *testing.T) {
+	s, conn := start(t, Options{})
+	s.SetServer(newOIP(t))
+	c := pb.NewGRPCInferenceServiceClient(conn)
+	large := simple(nil, nil, make([]byte, 8<<20), make([]byte, 8<<20))
+	for range 20 {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_, _ = c.ModelInfer(ctx, large) // however it ends
+		}()
+		for s.memory.used.Load() < 1<<20 {
+			select {
+			case <-ended: // it was faster
+			default:
+				runtime.Gosched()
+				continue
+			}
+			break
+		}
+		cancel()
+		<-ended
+	}
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Log(s.memory.used.Load(), "bytes are left to the collector")
+	for s.memory.used.Load() != 0 {
+		runtime.GC()
+	}
+}
+
 // A buffer that the transport forgets is found by the collector.
 func TestForgottenBuffers(t *testing.T) {
 	b := newBudget(1<<30, 1<<20)

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"google.golang.org/grpc/mem"
@@ -18,6 +19,7 @@ import (
 type budget struct {
 	limit   int64
 	used    atomic.Int64
+	sought  atomic.Int64 // when forgotten buffers were last looked for, in nanoseconds
 	classes [largestClass + 1]sync.Pool // of *lease
 }
 
@@ -28,8 +30,19 @@ func newBudget(limit int64, maxMessage int) *budget {
 	return &budget{limit: max(limit, 2*int64(1)<<bits.Len(uint(maxMessage)))}
 }
 
-// full tells whether what has arrived so far leaves no room for another call.
-func (b *budget) full() bool { return b.used.Load() >= b.limit }
+// full tells whether what has arrived so far leaves no room for another call. If so the collector looks
+// for buffers that the transport forgot, once a second at most: with all calls refused nothing else
+// would make it run for two minutes.
+func (b *budget) full() bool {
+	if b.used.Load() < b.limit {
+		return false
+	}
+	now, last := time.Now().UnixNano(), b.sought.Load()
+	if now-last >= int64(time.Second) && b.sought.CompareAndSwap(last, now) {
+		go runtime.GC()
+	}
+	return true
+}
 
 // take asks for n bytes; give returns them.
 func (b *budget) take(n int64) error {
