@@ -33,7 +33,9 @@ func NewServer(h http.Handler, o ServerOptions) *http.Server {
 	s.Protocols.SetHTTP1(true)
 	s.Protocols.SetHTTP2(o.TLS != nil)
 	s.Protocols.SetUnencryptedHTTP2(o.TLS == nil)
-	s.TLSConfig = o.TLS
+	if o.TLS != nil {
+		s.TLSConfig = o.TLS.Clone() // the server adds to it, and another may share it
+	}
 	if o.Logger != nil {
 		s.ErrorLog = slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn)
 	}

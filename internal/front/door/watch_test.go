@@ -18,6 +18,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -37,20 +38,19 @@ func replace(t *testing.T, path, text string) {
 	}
 }
 
-// watching runs a watcher; its functions look at the files once, for a change or all of them.
+// watching runs a watcher in a bubble of synctest; its functions look at the files once, for a change or
+// all of them, and return when that is done.
 func watching(t *testing.T, w *Watcher) (tick, demand func()) {
 	ctx, cancel := context.WithCancel(t.Context())
-	ticks, signals, ended := make(chan time.Time), make(chan os.Signal), make(chan struct{})
-	go func() {
-		defer close(ended)
-		w.Watch(ctx, ticks, signals)
-	}()
-	t.Cleanup(func() { cancel(); <-ended })
-	// A second send is taken when the first has been dealt with.
-	return func() { ticks <- time.Time{}; ticks <- time.Time{} }, func() { signals <- syscall.SIGHUP; ticks <- time.Time{} }
+	ticks, signals := make(chan time.Time), make(chan os.Signal)
+	go w.Watch(ctx, ticks, signals)
+	t.Cleanup(cancel)
+	return func() { ticks <- time.Now(); synctest.Wait() }, func() { signals <- syscall.SIGHUP; synctest.Wait() }
 }
 
-func TestKeysAreReadAgain(t *testing.T) {
+func TestKeysAreReadAgain(t *testing.T) { synctest.Test(t, keysAreReadAgain) }
+
+func keysAreReadAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys")
 	write(t, path, "alice:alice-secret\n")
 	var log bytes.Buffer
@@ -179,7 +179,7 @@ func TestTLSIsReadAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tick, _ := watching(t, w)
+	tick := func() { w.check(false) }
 	roots := x509.NewCertPool()
 	roots.AddCert(a.cert)
 	for _, offers := range [][]string{{"h2", "http/1.1"}, {"http/1.1"}, {"h2"}} {

@@ -19,7 +19,7 @@ import (
 type budget struct {
 	limit   int64
 	used    atomic.Int64
-	sought  atomic.Int64 // when forgotten buffers were last looked for, in nanoseconds
+	sought  atomic.Int64                // when forgotten buffers were last looked for, in nanoseconds
 	classes [largestClass + 1]sync.Pool // of *lease
 }
 
