@@ -45,7 +45,9 @@ type keyName struct{}
 func (s *Server) admit(ctx context.Context, info *tap.Info) (context.Context, error) {
 	group, probe, route := place(info.FullMethodName)
 	refuse := func(err error) (context.Context, error) {
-		s.report(ctx, &telemetry.Record{ID: telemetry.NewRequestID(), Route: route, Err: err})
+		r := telemetry.Record{ID: telemetry.NewRequestID(), Route: route, Err: err}
+		r.Timeline.Mark(telemetry.Received)
+		s.report(ctx, &r)
 		return nil, statusOf(err)
 	}
 	if !probe {
