@@ -153,8 +153,8 @@ func TestCompletionOffersValues(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"serve", "--engine", ""}, "auto\ncpu\nnull\n"},
-		{[]string{"embed", "--precision", ""}, "auto\nfp32\nbf16\n"},
+		{[]string{"serve", "--engine", ""}, "auto\ncpu\ncuda\nnull\n"},
+		{[]string{"embed", "--precision", ""}, "auto\nfp32\nbf16\nfp16\n"},
 		{[]string{"model", "inspect", "synthetic:ViT-L"}, "synthetic:ViT-L-14\n"},
 		{[]string{"serve", "--model", ""}, "synthetic\n"},
 	} {
