@@ -124,7 +124,7 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"frobnicate"}, `unknown command "frobnicate"`},
 		{[]string{"serve", "--no-such-flag"}, "unknown flag: --no-such-flag"},
 		{[]string{"serve", "leftover"}, "leftover"},
-		{[]string{"serve", "--engine", "gpu"}, "want one of auto, cpu, null"},
+		{[]string{"serve", "--engine", "gpu"}, "want one of auto, cpu, cuda, null"},
 		{[]string{"serve", "--max-batch-size", "0"}, "want a whole number from 1 to 4096"},
 		{[]string{"serve", "--http", "off"}, "nothing to serve"},
 		{[]string{"serve", "--http", "nonsense"}, "--http nonsense"},
