@@ -26,7 +26,7 @@ func (o *plantOptions) chooseEngine(ctx context.Context, m *model.Model) {
 	}
 	first := firstKind(ctx, &o.engine)
 	p := engine.Precision(o.engine.precision)
-	if p == cpuAuto {
+	if p == autoPrecision {
 		p = first.precision()
 	}
 	if best := o.tuned(ctx, m, p); best != nil {
@@ -35,12 +35,12 @@ func (o *plantOptions) chooseEngine(ctx context.Context, m *model.Model) {
 		o.log.Info("engine", "choice", o.choice)
 		return
 	}
-	o.engine.name = first.name
+	o.engine.name, o.automatic = first.name, true
 	o.choice = fmt.Sprintf("the first of %s that runs here; not tuned (vitrine doctor --tune)", autoOrder())
 }
 
-// cpuAuto is the precision that --precision auto stands for until an engine says.
-const cpuAuto engine.Precision = "auto"
+// autoPrecision is --precision auto, until an engine says what it stands for.
+const autoPrecision engine.Precision = "auto"
 
 // use sets the engine that a choice names.
 func (e *engineFlags) use(name string, p engine.Precision) {

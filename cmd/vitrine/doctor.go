@@ -221,7 +221,7 @@ func (d *diagnosis) readGPUs() {
 func (o *doctorOptions) auto(ctx context.Context, t *tuning) autoState {
 	first := firstKind(ctx, &o.engine)
 	p := engine.Precision(o.engine.precision)
-	if p == cpuAuto {
+	if p == autoPrecision {
 		p = first.precision()
 	}
 	a := autoState{Engine: first.name, Precision: p, Order: autoOrder(), Reason: "the first of its order that runs here; --tune finds out which is fastest"}

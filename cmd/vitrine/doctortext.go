@@ -125,7 +125,8 @@ func (d *diagnosis) printEngines(w io.Writer) error {
 		if e.Runs {
 			runs = "yes"
 		}
-		t.row(e.Engine, string(e.Precision), runs, e.Remark)
+		remark, _, _ := strings.Cut(e.Remark, ": no shared library") // what was tried is above, and in the JSON
+		t.row(e.Engine, string(e.Precision), runs, remark)
 	}
 	return t.flush()
 }

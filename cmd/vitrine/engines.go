@@ -34,6 +34,12 @@ type engineKind struct {
 // engineKinds are all engines, in the order in which --engine auto looks through them.
 var engineKinds = []*engineKind{
 	{
+		name: "cuda", about: "native, on an NVIDIA GPU", auto: true, precisions: []engine.Precision{engine.FP32, engine.BF16, engine.FP16},
+		check: checkCUDA, precision: func() engine.Precision { return engine.FP16 },
+		estimate: func(*plantOptions, *model.Model) (int64, error) { return 0, nil }, // the budget is of host memory
+		open:     openCUDA,
+	},
+	{
 		name: "cpu", about: "native, on the processor", auto: true, precisions: []engine.Precision{engine.FP32, engine.BF16},
 		check: checkCPU, precision: cpuPrecision,
 		estimate: func(o *plantOptions, m *model.Model) (int64, error) { return cpu.Estimate(m.Config, o.cpuOptions()) },
@@ -78,17 +84,38 @@ func kindOf(name string) (*engineKind, error) {
 	return engineKinds[i], nil
 }
 
-// firstKind is the engine that --engine auto takes where nothing was measured.
+// firstKind is the engine that --engine auto takes where nothing was measured: the first that has the
+// precision and runs here, else the last, which says why not.
 func firstKind(ctx context.Context, f *engineFlags) *engineKind {
+	var last *engineKind
 	for _, k := range engineKinds {
 		if !k.auto {
 			continue
 		}
-		if _, err := k.check(ctx, f, engine.FP32); err == nil {
+		last = k
+		if !k.computes(engine.Precision(f.precision)) {
+			continue
+		}
+		if _, err := k.check(ctx, f, engine.Precision(f.precision)); err == nil {
 			return k
 		}
 	}
-	return engineKinds[0]
+	return last
+}
+
+// computes tells whether the engine has a precision; every engine makes something of auto.
+func (k *engineKind) computes(p engine.Precision) bool {
+	return p == autoPrecision || slices.Contains(k.precisions, p)
+}
+
+// next is the engine that --engine auto takes where k fails, nil if there is none.
+func (k *engineKind) next(p engine.Precision) *engineKind {
+	for _, n := range engineKinds[slices.Index(engineKinds, k)+1:] {
+		if n.auto && n.computes(p) {
+			return n
+		}
+	}
+	return nil
 }
 
 func openNull(o *plantOptions, m *model.Model) (engine.Engine, error) {

@@ -35,7 +35,7 @@ func (m *modelFlags) define(fs *pflag.FlagSet) {
 type engineFlags struct {
 	name, precision    string
 	threads, instances int
-	maxBatch           int
+	maxBatch, device   int
 	torch              torchFlags
 }
 
@@ -50,12 +50,13 @@ const defaultPython = "python3"
 func (e *engineFlags) define(fs *pflag.FlagSet) {
 	cli.Group(fs, "Engine", func(fs *pflag.FlagSet) {
 		fs.Var(cli.NewChoice(&e.name, autoEngine, engineNames()...), "engine",
-			"what computes: auto is what `vitrine doctor --tune` found fastest for the precision, else cpu; torch is PyTorch in a Python worker; "+
-				"null answers at once with vectors that mean nothing, to measure the rest")
+			"what computes: auto is what vitrine doctor --tune found fastest for the precision, else an NVIDIA GPU (cuda) before the processor (cpu); "+
+				"torch is PyTorch in a Python worker; null answers at once with vectors that mean nothing, to measure the rest")
 		fs.Var(cli.NewChoice(&e.precision, "auto", precisionNames...), "precision",
-			"numbers that the engine computes with: auto is bf16 where the processor has it; fp16 needs torch; part of the space id")
-		fs.Var(cli.NewCount(&e.instances, 1, 1, 1024), "instances", "batches that are computed at the same time; the threads are shared among them")
+			"numbers that the engine computes with: auto is fp16 on a GPU, bf16 where the processor has it; part of the space id")
+		fs.Var(cli.NewCount(&e.instances, 1, 1, 1024), "instances", "batches that are computed at the same time, on a GPU at least 2; the threads are shared among them")
 		fs.Var(cli.NewCount(&e.threads, 0, 0, 4096), "threads", "threads that compute, all instances together; 0 is one for each processor")
+		fs.Var(cli.NewCount(&e.device, 0, 0, 1023), "device", "`number` of the GPU")
 		fs.Var(cli.NewCount(&e.maxBatch, 32, 1, 4096), "max-batch-size", "`images` of the largest batch")
 		fs.StringVar(&e.torch.python, "torch-python", defaultPython, "`PATH` of a Python that has torch, for --engine torch")
 		fs.StringVar(&e.torch.device, "torch-device", "auto", "`DEVICE` of --engine torch: cpu, cuda, cuda:1; auto is a card where there is one")

@@ -37,6 +37,8 @@ type plantOptions struct {
 	budget   *service.Budget // nil is none
 	choice   string          // chooseEngine's reason
 
+	automatic bool // the engine is the documented order's, not one that was asked for
+
 	// A model of a repository has these of its configuration; zero values are those of the flags.
 	name, version string          // what protocols call it
 	queue         *batcher.Config // how it batches
@@ -125,7 +127,7 @@ func assemblePlant(ctx context.Context, o plantOptions) (_ *plant, err error) {
 
 // reserve takes the engine's memory from the budget.
 func (o *plantOptions) reserve(m *model.Model) (free func(), err error) {
-	if o.budget == nil || o.engine.name == "null" {
+	if o.budget == nil {
 		return func() {}, nil
 	}
 	kind, err := kindOf(o.engine.name)
@@ -135,6 +137,9 @@ func (o *plantOptions) reserve(m *model.Model) (free func(), err error) {
 	n, err := kind.estimate(o, m)
 	if err != nil {
 		return nil, err
+	}
+	if n == 0 {
+		return func() {}, nil
 	}
 	return o.budget.Reserve(o.protocolName(m), n)
 }
@@ -169,12 +174,24 @@ func weightless() (*model.Model, error) {
 		Source: model.Source{Reference: "none", ModelName: name, Pretrained: "openai", Synthetic: true}}, nil
 }
 
+// newEngine makes the engine. Where --engine auto chose one that fails, the next of the order takes its
+// place.
 func (o *plantOptions) newEngine(m *model.Model) (engine.Engine, error) {
 	kind, err := kindOf(o.engine.name)
 	if err != nil {
 		return nil, err
 	}
-	return kind.open(o, m)
+	e, err := kind.open(o, m)
+	if err == nil || !o.automatic {
+		return e, err
+	}
+	next := kind.next(engine.Precision(o.engine.precision))
+	if next == nil {
+		return nil, err
+	}
+	o.log.Warn("the engine cannot be used, another computes", "engine", kind.name, "instead", next.name, "reason", err)
+	o.engine.name, o.choice = next.name, next.name+" since "+kind.name+" cannot be used"
+	return o.newEngine(m)
 }
 
 func (o *plantOptions) cpuOptions() cpu.Options {

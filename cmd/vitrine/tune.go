@@ -60,7 +60,7 @@ func (o *doctorOptions) pythonPath(ctx context.Context) string {
 
 // precisions are those asked for: one, or all.
 func (o *doctorOptions) precisions() []engine.Precision {
-	if p := engine.Precision(o.engine.precision); p != cpuAuto {
+	if p := engine.Precision(o.engine.precision); p != autoPrecision {
 		return []engine.Precision{p}
 	}
 	return []engine.Precision{engine.FP32, engine.BF16, engine.FP16}
