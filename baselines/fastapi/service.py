@@ -38,10 +38,13 @@ class TorchModel:
         import torch
 
         self.torch, self.device = torch, settings["device"]
-        torch.set_num_threads(settings["threads"])
         model, self.transform = clip.load(settings["weights"])
         self.dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[settings["precision"]]
         self.visual = model.visual.to(self.device, self.dtype)
+
+    def threads(self, n):
+        """How many threads operators use when the calling thread runs them."""
+        self.torch.set_num_threads(n)
 
     def decode(self, data):
         return self.transform(Image.open(io.BytesIO(data)))
@@ -83,6 +86,9 @@ class OnnxModel:
         self.mean, self.std = (np.array(pre[k], np.float32)[:, None, None] for k in ("mean", "std"))
         self.size = self.session.get_inputs()[0].shape[2]
 
+    def threads(self, n):
+        pass  # the session has its own
+
     def decode(self, data):
         """Shorter side to size by bicubic, centre crop, RGB, scale: torchvision's and open_clip's order and rounding."""
         image, size = Image.open(io.BytesIO(data)), self.size
@@ -106,17 +112,21 @@ class Base64Request(BaseModel):
 
 app = FastAPI()
 model = OnnxModel() if settings["runtime"] == "onnxruntime" else TorchModel()
-decoders = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
-device = concurrent.futures.ThreadPoolExecutor(1)
+model.threads(settings["threads"])
+# PyTorch keeps a team of threads for each thread that calls it: the decoders' would only be in the way.
+decoders = concurrent.futures.ThreadPoolExecutor(os.cpu_count(), initializer=model.threads, initargs=(1,))
+device = concurrent.futures.ThreadPoolExecutor(1, initializer=model.threads, initargs=(settings["threads"],))
 
 
 def warm_up():
     black = io.BytesIO()
     Image.new("RGB", (256, 256)).save(black, "PNG")
-    model.compute([model.decode(black.getvalue())])
+    for _ in range(3):
+        model.compute([model.decode(black.getvalue())])
 
 
-warm_up()
+# In the thread that will compute.
+warm_up() if settings["as_reference"] else device.submit(warm_up).result()
 
 
 def from_base64(text):

@@ -15,6 +15,7 @@ Weights are those of Vitrine's `--model synthetic`, so answers can be compared; 
 It prints "ready" with its addresses when it answers. SIGTERM or Ctrl-C stop it and its processes.
 """
 import argparse
+import glob
 import os
 import shutil
 import signal
@@ -30,7 +31,7 @@ sys.path.insert(0, os.path.dirname(HERE))
 import common  # noqa: E402
 
 PYTRITON = "nvidia-pytriton==0.7.0"
-RUNTIME = {"cpu": "onnxruntime==1.32.0", "openvino": "onnxruntime-openvino", "cuda": "onnxruntime-gpu[cuda,cudnn]==1.31.1",
+RUNTIME = {"cpu": "onnxruntime==1.32.0", "openvino": "onnxruntime-openvino==1.24.1", "cuda": "onnxruntime-gpu[cuda,cudnn]==1.31.1",
            "tensorrt": "onnxruntime-gpu[cuda,cudnn]==1.31.1"}
 EXPORT = ["torch", "onnx", "onnxscript", "open_clip_torch"]
 
@@ -110,11 +111,16 @@ def repository(root, a, onnx):
             os.symlink(onnx, f"{root}/models/{name}/1/model.onnx")
 
 
+def region():
+    """What the names of this server's shared memory begin with."""
+    return f"vitrine-baseline-{os.getpid()}-"
+
+
 def command(root, a, site):
     return [f"{site}/pytriton/tritonserver/bin/tritonserver", f"--model-repository={root}/models", f"--backend-directory={root}/backends",
             f"--http-address={a.address}", f"--grpc-address={a.address}", f"--metrics-address={a.address}",
             f"--http-port={a.http_port}", f"--grpc-port={a.grpc_port}", f"--metrics-port={a.metrics_port}",
-            "--disable-auto-complete-config", "--log-info=false", f"--backend-config=python,shm-region-prefix-name=baseline{os.getpid()}",
+            "--disable-auto-complete-config", "--log-info=false", f"--backend-config=python,shm-region-prefix-name={region()}",
             # Room for 128 images of float32 from the start; the backend would grow to it while it is measured.
             f"--backend-config=python,shm-default-byte-size={128 << 20}", *a.options]
 
@@ -150,6 +156,8 @@ def main():
         return process.wait()
     finally:
         shutil.rmtree(root, ignore_errors=True)
+        for left in glob.glob(f"/dev/shm/{region()}*"):  # the backend's processes do not always
+            os.unlink(left)
 
 
 if __name__ == "__main__":

@@ -89,7 +89,8 @@ file that --config names (YAML, first line ` + "`version: 1`" + `, keys are flag
 	})
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.PersistentPreRunE = bindFlags
-	root.AddCommand(serveCommand(std), embedCommand(std), modelCommand(std), versionCommand(std))
+	root.AddCommand(serveCommand(std), embedCommand(std), modelCommand(std), benchCommand(std), reportCommand(std), compareCommand(std),
+		linkCommand(std), versionCommand(std))
 	refuseUnknownArguments(root)
 	return root
 }

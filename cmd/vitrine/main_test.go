@@ -79,6 +79,9 @@ func (r result) want(t *testing.T, code int, inErr string) {
 func TestHelp(t *testing.T) {
 	for name, args := range map[string][]string{
 		"vitrine": nil, "serve": {"serve"}, "embed": {"embed"}, "model": {"model"}, "model-pull": {"model", "pull"},
+		"bench": {"bench"}, "bench-single": {"bench", "single"}, "bench-rate": {"bench", "rate"}, "bench-serialization": {"bench", "serialization"},
+		"bench-scaling": {"bench", "scaling"}, "bench-profile": {"bench", "profile"}, "bench-study": {"bench", "study"},
+		"report": {"report"}, "compare": {"compare"}, "link": {"link"},
 		"model-inspect": {"model", "inspect"}, "model-export": {"model", "export"}, "version": {"version"},
 	} {
 		t.Run(name, func(t *testing.T) {

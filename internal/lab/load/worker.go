@@ -58,7 +58,7 @@ func (w *worker) send(q target.Request, due int64, warmup bool) bool {
 		return false
 	}
 	w.log.Add(w.rec)
-	r.tally.add(&w.rec, q.Images())
+	r.add(&w.rec, q.Images())
 	if !ok {
 		r.failed(&w.rec)
 	}

@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/vitrine-project/vitrine/internal/lab/report/page"
@@ -73,15 +74,18 @@ func summary(sections []page.Section) (top []page.Finding) {
 }
 
 func titleOf(runs []*run) string {
-	if len(runs) > 1 && runs[0].manifest.Study != "" && runs[0].manifest.Title != runs[1].manifest.Title {
-		return "Benchmark report: " + runs[0].manifest.Study
+	name := func(r *run) string { return cmp.Or(r.manifest.Title, r.manifest.Study) }
+	differ := func(of func(*run) string) bool {
+		return slices.ContainsFunc(runs, func(r *run) bool { return of(r) != of(runs[0]) })
 	}
-	for _, r := range runs {
-		if name := cmp.Or(r.manifest.Title, r.manifest.Study); name != "" {
-			return name
-		}
+	study := func(r *run) string { return r.manifest.Study }
+	switch {
+	case len(runs) == 0 || differ(study) || name(runs[0]) == "":
+		return "Benchmark report"
+	case differ(name):
+		return "Benchmark report: " + study(runs[0])
 	}
-	return "Benchmark report"
+	return name(runs[0])
 }
 
 // lead says what the document is made of.

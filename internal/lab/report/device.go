@@ -219,7 +219,7 @@ func (r *result) process() (p process) {
 		for _, s := range c.samples {
 			for _, v := range s.Values {
 				switch {
-				case s.Source != "server":
+				case s.Source == fromClient:
 				case v.Name == "process_resident_memory_bytes" && (!p.resident.Known() || v.Value > p.resident.Value):
 					p.resident = figure.Point(figure.Bytes, v.Value, 1)
 				case v.Name == "process_cpu_seconds_total" && !seen:

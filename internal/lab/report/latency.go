@@ -181,6 +181,9 @@ func (r *result) breakdown() (parts []component, total figure.Figure) {
 			rest = figure.Minus(rest, c.time)
 		}
 	}
+	if s.rest.Known() {
+		rest = s.rest
+	}
 	if rest.Value < 0 {
 		rest = figure.Point(figure.Millis, 0, rest.N)
 	}

@@ -118,7 +118,7 @@ func describe(r *result) string {
 		}
 	}
 	add(p.Batch > 1 || r.scenario == record.Batch, "batch %d", p.Batch)
-	add(p.Concurrency > 0, "concurrency %d", p.Concurrency)
+	add(p.Concurrency > 1 || r.scenario == record.Concurrency && p.Concurrency > 0, "concurrency %d", p.Concurrency)
 	add(p.Rate > 0, "%g requests/s", p.Rate)
 	add(p.Instances > 0, "%s", plural(p.Instances, "instance"))
 	add(p.Format != "", "%s", p.Format)

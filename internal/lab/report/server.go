@@ -11,7 +11,8 @@ import (
 // stages is a server's own account of its time, a mean per request in ms, and its counts.
 type stages struct {
 	total, decode, queue, input, compute, output figure.Figure
-	source                                       string // for the reader
+	rest, network                                figure.Figure // of the total, of the client's latency; known where each answer tells
+	source                                       string        // for the reader
 	requests, inferences, executions             float64
 }
 
@@ -47,35 +48,52 @@ func (r *result) server() *stages {
 	return r.stage
 }
 
-// answeredStages are means of what the answers said of themselves.
+// answeredStages are means of what the answers said of themselves. What is left of the server's total and
+// of the client's latency is taken request by request: the parts of one request rise and fall together, and
+// the difference of two means would seem far less certain than it is.
 func (r *result) answeredStages() *stages {
-	of := func(pick func(record.ServerTiming) int64) figure.Figure {
-		rounds := make([][]float64, 0, len(r.cells))
-		some := false
-		for _, c := range r.rounds() {
-			var values []float64
-			for _, q := range c.requests {
-				if !q.Warmup && q.Error == "" && q.Server != (record.ServerTiming{}) {
-					values = append(values, millis(pick(q.Server)))
-					some = some || pick(q.Server) != 0
-				}
-			}
-			rounds = append(rounds, values)
-		}
-		if !some {
-			return figure.Figure{}
-		}
-		return mean(figure.Millis, rounds)
+	left := func(q *record.Request) int64 {
+		t := q.Server
+		return int64(t.Total - t.Decode - t.Queue - t.Input - t.Compute - t.Output)
 	}
-	return &stages{
+	s := &stages{
 		source:  "the answers' own timing",
-		total:   of(func(t record.ServerTiming) int64 { return int64(t.Total) }),
-		decode:  of(func(t record.ServerTiming) int64 { return int64(t.Decode) }),
-		queue:   of(func(t record.ServerTiming) int64 { return int64(t.Queue) }),
-		input:   of(func(t record.ServerTiming) int64 { return int64(t.Input) }),
-		compute: of(func(t record.ServerTiming) int64 { return int64(t.Compute) }),
-		output:  of(func(t record.ServerTiming) int64 { return int64(t.Output) }),
+		total:   r.answeredMean(func(q *record.Request) int64 { return int64(q.Server.Total) }),
+		decode:  r.answeredMean(func(q *record.Request) int64 { return int64(q.Server.Decode) }),
+		queue:   r.answeredMean(func(q *record.Request) int64 { return int64(q.Server.Queue) }),
+		input:   r.answeredMean(func(q *record.Request) int64 { return int64(q.Server.Input) }),
+		compute: r.answeredMean(func(q *record.Request) int64 { return int64(q.Server.Compute) }),
+		output:  r.answeredMean(func(q *record.Request) int64 { return int64(q.Server.Output) }),
 	}
+	if s.total.Known() {
+		s.rest = r.answeredMean(left)
+		s.network = r.answeredMean(func(q *record.Request) int64 { return q.Done - q.Due - int64(q.Server.Total) })
+	}
+	return s
+}
+
+// answeredMean of something over the requests whose answers tell of the server's time; unknown if it is 0
+// in all.
+func (r *result) answeredMean(of func(*record.Request) int64) figure.Figure {
+	rounds := make([][]float64, 0, len(r.cells))
+	some := false
+	for _, c := range r.rounds() {
+		var values []float64
+		for i := range c.requests {
+			q := &c.requests[i]
+			if q.Warmup || q.Error != "" || q.Server == (record.ServerTiming{}) {
+				continue
+			}
+			v := of(q)
+			values = append(values, millis(v))
+			some = some || v != 0
+		}
+		rounds = append(rounds, values)
+	}
+	if !some {
+		return figure.Figure{}
+	}
+	return mean(figure.Millis, rounds)
 }
 
 // window is what the counters rose by between two scrapes.
@@ -124,7 +142,7 @@ func (r *result) windows() (all []window) {
 		var last map[string]float64
 		for _, s := range c.samples {
 			now := counters(s, r.subject.Model)
-			if s.Source != "server" || len(now) == 0 {
+			if s.Source == fromClient || len(now) == 0 {
 				continue
 			}
 			if last != nil {
@@ -135,6 +153,9 @@ func (r *result) windows() (all []window) {
 	}
 	return all
 }
+
+// fromClient are samples of the measuring process, whose counters are not the server's.
+const fromClient = "client"
 
 // rise of each counter; a counter that fell was reset by a restart and tells nothing.
 func rise(before, after map[string]float64) window {
@@ -225,6 +246,9 @@ func (r *result) batchEfficiency() figure.Figure {
 // network is the client's mean less the server's own total: wires, both kernels, and the client.
 func (r *result) network() figure.Figure {
 	if f := r.measured("network"); f.Known() {
+		return f
+	}
+	if f := r.server().network; f.Known() {
 		return f
 	}
 	return figure.Minus(r.mean(), r.server().total)

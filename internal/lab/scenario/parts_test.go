@@ -11,9 +11,10 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -195,8 +196,8 @@ func TestProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.stop(5 * time.Second)
-	if err := syscall.Kill(-p.cmd.Process.Pid, 0); !errors.Is(err, syscall.ESRCH) {
-		t.Errorf("the group is still there: %v", err)
+	if groupRuns(p.cmd.Process.Pid) {
+		t.Error("the group still runs")
 	}
 	p, err = startProcess("trap '' TERM; echo deaf; sleep 600", nil, &log)
 	if err != nil {
@@ -205,6 +206,23 @@ func TestProcess(t *testing.T) {
 	p.stop(10 * time.Millisecond)
 	if p.failure == nil {
 		t.Error("a process that was killed ended well")
+	}
+}
+
+// TestStopWaitsForTheWholeGroup stops a shell whose child takes its time.
+func TestStopWaitsForTheWholeGroup(t *testing.T) {
+	done := filepath.Join(t.TempDir(), "done")
+	up := done + ".up"
+	p, err := startProcess("sh -c 'trap \"sleep 0.2; touch "+done+"; exit\" TERM; touch "+up+"; while :; do sleep 0.01; done'; true", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, err := os.Stat(up); err != nil; _, err = os.Stat(up) {
+		runtime.Gosched()
+	}
+	p.stop(time.Minute)
+	if _, err := os.Stat(done); err != nil {
+		t.Error("the child was not waited for")
 	}
 }
 

@@ -44,15 +44,29 @@ func startProcess(command string, env map[string]string, log io.Writer) (*proces
 	return p, nil
 }
 
-// stop asks the group to end, and after grace makes it.
+// stop asks the group to end, and after grace makes it. When it returns the group is gone, and with it
+// the ports that it listened on.
 func (p *process) stop(grace time.Duration) {
-	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGTERM) // it may have ended already
-	select {
-	case <-p.done:
-	case <-time.After(grace):
+	group := p.cmd.Process.Pid
+	_ = syscall.Kill(-group, syscall.SIGTERM) // it may have ended already
+	gone := waitGone(group, grace)
+	if !gone {
+		_ = syscall.Kill(-group, syscall.SIGKILL)
+		waitGone(group, grace)
 	}
-	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // whatever is left of the group
 	<-p.done
+}
+
+// waitGone waits until no process of a group runs.
+func waitGone(group int, within time.Duration) bool {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for end := time.Now().Add(within); groupRuns(group); <-tick.C {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }
 
 // pollEvery is the resolution of the time from start to ready.

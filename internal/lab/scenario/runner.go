@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/vitrine-project/vitrine/internal/engine"
@@ -50,8 +51,12 @@ type Runner struct {
 
 	servers  servers
 	ids      int
+	python   func() string // why it cannot encode, or ""
+	meter    *watch.Meter  // of the cell under way
 	subjects map[string]record.Subject
-	left     map[string]bool // reasons that were noted already
+	left     map[string]bool   // reasons that were noted already
+	guessed  map[string]string // metrics addresses by target
+	made     map[string]*input // by specification
 }
 
 // Tally counts cells by how they ended.
@@ -76,9 +81,10 @@ func (r *Runner) now() int64 { return int64(time.Since(r.Started)) }
 // Run measures every cell. Its error is one that makes going on pointless: the record cannot be written,
 // or ctx ended.
 func (r *Runner) Run(ctx context.Context, x plan.Expanded) (Tally, error) {
-	r.servers = servers{study: r.Study, folder: r.Folder, running: map[string]*server{}, say: r.View.Say}
-	r.ids = r.LastCell
-	r.subjects, r.left = map[string]record.Subject{}, map[string]bool{}
+	r.servers = servers{study: r.Study, folder: r.Folder, running: map[string]*server{}, broken: map[string]error{}, say: r.View.Say}
+	r.ids = max(r.LastCell, 0)
+	r.python = sync.OnceValue(func() string { return missingPython(r.Python) })
+	r.subjects, r.left, r.guessed, r.made = map[string]record.Subject{}, map[string]bool{}, map[string]string{}, map[string]*input{}
 	defer r.servers.stopAll()
 	for _, n := range x.Notes {
 		n.At = r.now()
@@ -125,7 +131,9 @@ type outcome struct {
 	line    string // for the screen
 }
 
-func failed(err error) outcome { return outcome{status: record.Failed, reasons: []string{plainReason(err)}} }
+func failed(err error) outcome {
+	return outcome{status: record.Failed, reasons: []string{plainReason(err)}}
+}
 
 // plainReason is an error on one line.
 func plainReason(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
@@ -155,7 +163,7 @@ func (r *Runner) one(ctx context.Context, runs []plan.Run, i int, tally *Tally) 
 	}
 	o := failedOr(trouble)
 	if trouble == nil {
-		o = r.measure(ctx, j, len(runs), i)
+		o = r.measure(ctx, j, runs, i)
 	}
 	if err := r.end(j, o); err != nil {
 		return err
@@ -193,7 +201,7 @@ func (t *Tally) count(status string) {
 // leftOut says why a cell cannot be measured on this machine, or "".
 func (r *Runner) leftOut(j *job) string {
 	if j.run.Cell.Scenario == record.Serialization && j.params().Encoder == "python" {
-		return r.noPython()
+		return r.python()
 	}
 	return ""
 }
@@ -240,9 +248,13 @@ var measures = map[string]func(*Runner, context.Context, *job) outcome{
 }
 
 // measure runs the scenario and shows it.
-func (r *Runner) measure(ctx context.Context, j *job, of, i int) outcome {
-	r.View.Begin(watch.Cell{Title: title(j.run), Number: i + 1, Of: of,
-		Requests: j.params().Requests, Duration: j.params().Duration, Read: r.meter(j)})
+func (r *Runner) measure(ctx context.Context, j *job, runs []plan.Run, i int) outcome {
+	shown := watch.Cell{Title: title(j.run), Number: i + 1, Of: len(runs), Requests: j.params().Requests,
+		Duration: j.params().Duration, Read: r.watched(j), Remaining: r.remaining(runs[i+1:])}
+	if j.run.Cell.Scenario == record.RateSearch {
+		shown.Duration = 0 // that of one try
+	}
+	r.View.Begin(shown)
 	o := measures[j.run.Cell.Scenario](r, ctx, j)
 	if o.status == "" {
 		o.status = record.OK
@@ -287,4 +299,25 @@ func (r *Runner) labels(t *plan.Target) map[string]string {
 	}
 	maps.Copy(all, t.Labels)
 	return all
+}
+
+// watched is what the screen reads of a cell; scenarios without requests have nothing to count.
+func (r *Runner) watched(j *job) func() watch.Counts {
+	r.meter = nil
+	switch j.run.Cell.Scenario {
+	case record.ColdStart, record.Session, record.Idle, record.Serialization, record.Profile:
+		return nil
+	}
+	r.meter = new(watch.Meter)
+	return r.meter.Read
+}
+
+// remaining is how long runs take at most, as far as they are bounded by a time.
+func (r *Runner) remaining(runs []plan.Run) (sum time.Duration) {
+	for _, run := range runs {
+		if r.Measured == nil || !r.Measured(run) {
+			sum += run.Cell.Params.Duration
+		}
+	}
+	return sum
 }

@@ -23,6 +23,7 @@ type servers struct {
 	study   *plan.Study
 	folder  string // of their output; "" throws it away
 	running map[string]*server
+	broken  map[string]error // servers that did not start: not tried again before the step is over
 	say     func(format string, args ...any)
 }
 
@@ -48,9 +49,17 @@ func (s *servers) ensure(ctx context.Context, name string, instances int) error 
 		}
 		s.stop(name)
 	}
+	if err := s.broken[brokenKey(name, instances)]; err != nil {
+		return err
+	}
 	_, err := s.start(ctx, v, instances)
+	if err != nil {
+		s.broken[brokenKey(name, instances)] = err
+	}
 	return err
 }
+
+func brokenKey(name string, instances int) string { return name + "/" + strconv.Itoa(instances) }
 
 // countsInstances tells whether a server's command takes the number of instances.
 func countsInstances(v *plan.Server) bool { return strings.Contains(v.Start, "{instances}") }
@@ -118,6 +127,7 @@ func (s *servers) stop(name string) {
 
 // release stops the servers that no step after this one measures, or that live for one step.
 func (s *servers) release(later func(name string) bool) {
+	clear(s.broken)
 	for name := range s.running {
 		if v := s.study.Server(name); v.Lifetime == "step" || !later(name) {
 			s.stop(name)

@@ -58,10 +58,11 @@ func (t *httpTarget) Describe(ctx context.Context) (record.Server, error) {
 	if failed == nil {
 		out.Software, out.Version = strings.ToLower(v2.Name), v2.Version
 	}
-	if out.Software != "triton" {
-		if t.describeModel(ctx, &out) == nil {
-			failed = nil
+	if t.describeModel(ctx, &out) == nil {
+		if out.Software == "triton" && out.Engine != "" { // Vitrine answers /v2 with Triton's name, as clients expect it
+			out.Software, out.Version = "vitrine", ""
 		}
+		failed = nil
 	}
 	if out.Software == "" && t.describeFastAPI(ctx, &out) == nil {
 		failed = nil

@@ -1,0 +1,74 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/vitrine-project/vitrine/internal/lab/record"
+	"github.com/vitrine-project/vitrine/internal/lab/scrape"
+)
+
+// scraping reads a server's metrics during a cell; nil where it has none.
+type scraping struct {
+	scraper *scrape.Scraper
+	err     error // of the first scrape
+}
+
+// scraped is what a server's metrics said of a cell.
+type scraped struct {
+	delta   scrape.Delta
+	samples int
+	err     error
+}
+
+// scrape begins to read the cell's server, before anything is sent.
+func (r *Runner) scrape(ctx context.Context, j *job) *scraping {
+	url := r.metricsURL(ctx, j.target)
+	if url == "" {
+		return nil
+	}
+	s := &scraping{scraper: &scrape.Scraper{URL: url, Source: "server", Cell: j.id, Clock: r.now,
+		Write: func(sample record.Sample) error { return r.Log.Write(sample) }}}
+	s.err = s.scraper.Start(ctx)
+	return s
+}
+
+// lastScrapeWithin bounds the scrape after a cell, which is taken even if the cell was interrupted.
+const lastScrapeWithin = 5 * time.Second
+
+func (s *scraping) stop() (out scraped) {
+	if s == nil {
+		return out
+	}
+	if s.err != nil {
+		out.err = s.err
+		return out
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lastScrapeWithin)
+	defer cancel()
+	out.delta, out.samples, out.err = s.scraper.Stop(ctx)
+	return out
+}
+
+// check compares the server's count of successful requests with the client's. Answers that were under way
+// at the last scrape may be missing, one a connection, and the server may have answered requests that the
+// client had given up.
+func (s scraped) check(m measuredLoad) []record.Check {
+	counted, ok := s.delta.Inference("")
+	if !ok {
+		return nil
+	}
+	want := float64(m.ledger.succeeded())
+	missing, more := want-counted.Requests, counted.Requests-want
+	return []record.Check{{Name: "server_requests", Want: want, Got: counted.Requests,
+		OK: missing <= float64(m.Workers) && more <= float64(m.Failed)}}
+}
+
+// warnings are what a reader should know of the scrapes.
+func (s scraped) warnings() []string {
+	if s.err == nil {
+		return nil
+	}
+	return []string{fmt.Sprintf("metrics: %v", s.err)}
+}
