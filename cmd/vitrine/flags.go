@@ -18,12 +18,14 @@ type modelFlags struct {
 	name, tag string
 	seed      uint64
 	outliers  bool
+
+	preprocessing model.Preprocessing // a repository's model's, of an ONNX file
 }
 
 func (m *modelFlags) define(fs *pflag.FlagSet) {
 	cli.Group(fs, "Model", func(fs *pflag.FlagSet) {
 		fs.StringVar(&m.reference, "model", model.Default, "`REF` of the weights: a folder or file (safetensors with open_clip_config.json or "+
-			"config.json), hub:owner/name[@revision], synthetic, or synthetic:ARCHITECTURE such as synthetic:ViT-B-16")
+			"config.json, or ONNX), hub:owner/name[@revision], synthetic, or synthetic:ARCHITECTURE such as synthetic:ViT-B-16")
 		fs.StringVar(&m.name, "model-name", "", "open_clip `NAME` that the model answers to, where its folder does not tell (ViT-B-32)")
 		fs.StringVar(&m.tag, "pretrained", "", "open_clip `TAG` that the model answers to, where its folder does not tell (openai)")
 		fs.Uint64Var(&m.seed, "synthetic-seed", 0, "`number` that synthetic weights are counted from")
@@ -36,18 +38,20 @@ type engineFlags struct {
 	name, precision    string
 	threads, instances int
 	maxBatch           int
+	onnx               onnxFlags
 }
 
 func (e *engineFlags) define(fs *pflag.FlagSet) {
 	cli.Group(fs, "Engine", func(fs *pflag.FlagSet) {
-		fs.Var(cli.NewChoice(&e.name, "auto", "auto", "cpu", "null"), "engine",
-			"what computes: auto is the fastest that this machine has; null answers at once with vectors that mean nothing, to measure the rest")
-		fs.Var(cli.NewChoice(&e.precision, "auto", "auto", "fp32", "bf16"), "precision",
-			"numbers that the engine computes with: auto is bf16 where the processor has it; part of the space id")
+		fs.Var(cli.NewChoice(&e.name, "auto", engineNames()...), "engine",
+			"what computes: auto is cpu, or onnxruntime for an ONNX file; onnxruntime computes on the processor, behind a colon with another of its providers; null answers at once with vectors that mean nothing, to measure the rest")
+		fs.Var(cli.NewChoice(&e.precision, "auto", "auto", "fp32", "fp16", "bf16"), "precision",
+			"numbers that the engine computes with: auto is bf16 where the processor has it, and what the file has for onnxruntime; part of the space id")
 		fs.Var(cli.NewCount(&e.instances, 1, 1, 1024), "instances", "batches that are computed at the same time; the threads are shared among them")
 		fs.Var(cli.NewCount(&e.threads, 0, 0, 4096), "threads", "threads that compute, all instances together; 0 is one for each processor")
 		fs.Var(cli.NewCount(&e.maxBatch, 32, 1, 4096), "max-batch-size", "`images` of the largest batch")
 	})
+	e.onnx.define(fs)
 }
 
 // imageFlags bound and shape what happens to an image before the engine.

@@ -15,6 +15,7 @@ import (
 	"github.com/vitrine-project/vitrine/internal/engine"
 	"github.com/vitrine-project/vitrine/internal/engine/cpu"
 	"github.com/vitrine-project/vitrine/internal/engine/null"
+	"github.com/vitrine-project/vitrine/internal/engine/onnxruntime"
 	"github.com/vitrine-project/vitrine/internal/model"
 	"github.com/vitrine-project/vitrine/internal/preproc"
 	"github.com/vitrine-project/vitrine/internal/preproc/jpeg"
@@ -39,13 +40,15 @@ type plantOptions struct {
 	// A model of a repository has these of its configuration; zero values are those of the flags.
 	name, version string          // what protocols call it
 	queue         *batcher.Config // how it batches
+	tensors       [2]string       // what it calls the input and the output of an ONNX file; "" says nothing
 }
 
 // plant is model, engine, image pipeline and batcher, put together.
 type plant struct {
-	images *service.Images
-	free   func() // gives its memory back to the budget
-	began  time.Time
+	images        *service.Images
+	free          func() // gives its memory back to the budget
+	began         time.Time
+	input, output string // names of the model's tensors
 }
 
 // WarmUp embeds a first image; the plant is ready then.
@@ -94,6 +97,9 @@ func assemblePlant(ctx context.Context, o plantOptions) (_ *plant, err error) {
 			free()
 		}
 	}()
+	if err := o.checkTensors(m); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
 	if err := ctx.Err(); err != nil { // to pack the weights takes a while
 		return nil, errors.Join(err, m.Close())
 	}
@@ -118,7 +124,8 @@ func assemblePlant(ctx context.Context, o plantOptions) (_ *plant, err error) {
 	if err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
-	return &plant{images, free, began}, nil
+	input, output := tensorNames(m)
+	return &plant{images, free, began, input, output}, nil
 }
 
 // reserve takes the engine's memory from the budget.
@@ -126,11 +133,18 @@ func (o *plantOptions) reserve(m *model.Model) (free func(), err error) {
 	if o.budget == nil || o.engine.name == "null" {
 		return func() {}, nil
 	}
-	n, err := cpu.Estimate(m.Config, o.cpuOptions())
+	n, err := o.estimate(m)
 	if err != nil {
 		return nil, err
 	}
 	return o.budget.Reserve(o.protocolName(m), n)
+}
+
+func (o *plantOptions) estimate(m *model.Model) (int64, error) {
+	if o.engine.runsONNX(m) {
+		return onnxruntime.Estimate(m, o.onnxOptions())
+	}
+	return cpu.Estimate(m.Config, o.cpuOptions())
 }
 
 // protocolName is what protocols call the model.
@@ -168,6 +182,12 @@ func (o *plantOptions) newEngine(m *model.Model) (engine.Engine, error) {
 	if o.engine.name == "null" {
 		return null.New(null.Options{Width: c.ImageSize, Height: c.ImageSize, Dim: c.EmbedDim,
 			MaxBatch: o.engine.maxBatch, InFlight: o.engine.instances}), nil
+	}
+	if o.engine.runsONNX(m) {
+		return onnxruntime.New(m, o.onnxOptions())
+	}
+	if m.ONNX != nil {
+		return nil, fmt.Errorf("--engine %s computes safetensors; %s is ONNX, which --engine onnxruntime computes", o.engine.name, m.ONNX.Path)
 	}
 	return cpu.New(m, o.cpuOptions())
 }
@@ -230,6 +250,9 @@ var vitName = regexp.MustCompile(`^vit-([a-z]+)-([0-9]+)`)
 // protocolName is what protocols call a model: "openclip_vit_b32" for ViT-B-32.
 func protocolName(m *model.Model) string {
 	name := m.Source.ModelName
+	if name == "" && m.ONNX != nil {
+		return fileName(m.ONNX.Path)
+	}
 	if name == "" {
 		name = m.Config.Architecture
 	}
