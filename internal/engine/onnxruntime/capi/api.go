@@ -5,6 +5,7 @@ package capi
 //go:generate go run ./gen
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"unsafe"
@@ -37,27 +38,42 @@ var loaded struct {
 	byPath map[string]*API
 }
 
-// Load loads the first of the libraries that can be loaded, once for the process.
+// Load loads the first of the libraries that can be used, once for the process. One that is too old is
+// passed over.
 func Load(paths ...string) (*API, error) {
 	loaded.Lock()
 	defer loaded.Unlock()
+	failed := &dynlib.OpenError{}
 	for _, path := range paths {
 		if a := loaded.byPath[path]; a != nil {
 			return a, nil
 		}
+		a, err := load(path)
+		if err == nil {
+			if loaded.byPath == nil {
+				loaded.byPath = map[string]*API{}
+			}
+			loaded.byPath[path] = a
+			return a, nil
+		}
+		failed.Attempts = append(failed.Attempts, dynlib.Attempt{Name: path, Err: err})
 	}
-	lib, err := dynlib.Open(paths...)
+	return nil, failed
+}
+
+func load(path string) (*API, error) {
+	lib, err := dynlib.Open(path)
+	var tried *dynlib.OpenError
+	if errors.As(err, &tried) {
+		return nil, tried.Attempts[0].Err // the loader's words alone
+	}
 	if err != nil {
 		return nil, err
 	}
 	a, err := open(lib)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, lib.Close())
 	}
-	if loaded.byPath == nil {
-		loaded.byPath = map[string]*API{}
-	}
-	loaded.byPath[a.Path] = a
 	return a, nil
 }
 
@@ -73,7 +89,7 @@ func open(lib *dynlib.Library) (*API, error) {
 	a := &API{Path: lib.Name(), Release: text(dynlib.Call(b.getVersionString))}
 	a.table = (*[tableSize]uintptr)(pointer(dynlib.Call(b.getAPI, Version)))
 	if a.table == nil {
-		return nil, fmt.Errorf("%s is ONNX Runtime %s: 1.%d or later is needed", a.Path, a.Release, Version)
+		return nil, fmt.Errorf("it is ONNX Runtime %s, and 1.%d or later is needed", a.Release, Version)
 	}
 	return a, nil
 }
