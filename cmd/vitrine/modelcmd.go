@@ -67,8 +67,8 @@ func inspectCommand(std streams) *cobra.Command {
 	var l logFlags
 	var asJSON, tensors bool
 	c := &cobra.Command{
-		Use:               "inspect [REF]",
-		Short:             "Print a model's shapes, parameters, FLOPs, bytes and space ids",
+		Use:   "inspect [REF]",
+		Short: "Print a model's shapes, parameters, FLOPs, bytes and space ids",
 		Long: `Inspect prints what a model is and what its vectors are comparable with. Of an ONNX file, whatever it
 computes, it prints operator set, inputs, outputs, weights and how often each operator occurs.`,
 		Example:           "  vitrine model inspect synthetic\n  vitrine model inspect ./my-clip --json | jq .spaces\n  vitrine model inspect clip.onnx",

@@ -45,7 +45,7 @@ func (t *tower) forward() {
 	x = t.norm("/ln_post", x, w.PostNorm)
 	x = t.node("/proj", "MatMul", []string{x, t.weight(w.Proj, nil)})
 	if t.half {
-		x = t.node("/output", "Cast", []string{x}, onnx.Int("to", int64(onnx.Float)))
+		t.node("/output", "Cast", []string{x}, onnx.Int("to", int64(onnx.Float)))
 	}
 	nodes := t.out.Nodes
 	nodes[len(nodes)-1].Outputs[0] = ONNXOutput

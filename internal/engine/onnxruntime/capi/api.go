@@ -56,6 +56,9 @@ func Load(paths ...string) (*API, error) {
 			loaded.byPath[path] = a
 			return a, nil
 		}
+		if errors.Is(err, dynlib.ErrStatic) {
+			return nil, err
+		}
 		failed.Attempts = append(failed.Attempts, dynlib.Attempt{Name: path, Err: err})
 	}
 	return nil, failed
