@@ -28,6 +28,8 @@ var rules = []rule{
 	{"internal/tune", []string{"internal/model", "internal/preproc", "internal/batcher", "internal/service", "internal/front", "internal/lab"}, "it times engines, whoever made them"},
 	{"internal/preproc/raster", []string{"internal/"}, "a leaf: a decoded image"},
 	{"internal/model", []string{"internal/engine", "internal/preproc", "internal/batcher", "internal/service", "internal/front", "internal/lab"}, "a model is what engines compute, it does not know them"},
+	{"internal/model/onnx", []string{"internal/"}, "a leaf: a file format"},
+	{"internal/engine/onnxruntime/capi", []string{"internal/engine", "internal/model"}, "a library's functions, whatever they compute"},
 	{"internal/telemetry", []string{"internal/batcher", "internal/service", "internal/front", "internal/engine", "internal/lab"}, "telemetry is told, it does not ask"},
 	{"internal/engine", []string{"internal/preproc", "internal/batcher", "internal/service", "internal/front", "internal/lab"}, "an engine sees rows, never images or requests"},
 	{"internal/preproc", []string{"internal/engine", "internal/batcher", "internal/service", "internal/front", "internal/lab"}, "preprocessing writes a row and knows nothing of its fate"},

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Rewrites every golden file from its oracle. PYTHON names a Python with numpy, Pillow, scikit-image, torch,
-# torchvision, open_clip_torch, transformers, safetensors, fastapi, httpx and python-multipart; the JPEG files
+# torchvision, open_clip_torch, transformers, safetensors, onnx, fastapi, httpx and python-multipart; the JPEG files
 # also need cjpeg and jpegtran of libjpeg-turbo. Each script says at its head what it writes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,3 +25,4 @@ writes internal/preproc/testdata/golden.py
 writes internal/preproc/jpeg/testdata/golden.py
 writes testdata/models/make.py
 into internal/engine/cpu/testdata/golden.json internal/engine/cpu/testdata/golden.py
+writes internal/engine/onnxruntime/testdata/graphs.py

@@ -24,6 +24,10 @@ func (o *plantOptions) chooseEngine(ctx context.Context, m *model.Model) {
 	if o.engine.name != autoEngine {
 		return
 	}
+	if m.ONNX != nil {
+		o.engine.name, o.choice = onnxEngine, "the model is an ONNX file"
+		return
+	}
 	first := firstKind(ctx, &o.engine)
 	p := engine.Precision(o.engine.precision)
 	if p == autoPrecision {

@@ -14,6 +14,7 @@ import (
 	"github.com/vitrine-project/vitrine/internal/cli"
 	"github.com/vitrine-project/vitrine/internal/doctor"
 	"github.com/vitrine-project/vitrine/internal/engine"
+	"github.com/vitrine-project/vitrine/internal/engine/onnxruntime"
 	"github.com/vitrine-project/vitrine/internal/gpu"
 	"github.com/vitrine-project/vitrine/internal/lab/host"
 )
@@ -185,7 +186,7 @@ func diagnose(ctx context.Context, o *doctorOptions) *diagnosis {
 		Program: readBuild(), OS: h.OS, Kernel: h.Kernel,
 		Processor: doctor.Processor{Name: h.CPU, Cores: h.Cores, Features: h.Features},
 		Memory:    doctor.ReadMemory(os.DirFS("/")),
-		Libraries: doctor.Find(doctor.Libraries()),
+		Libraries: doctor.Find(doctor.Libraries(onnxruntime.Search(o.engine.onnx.library))),
 		Python:    *probePython(ctx, o.engine.torch.python),
 		GPUs:      []gpuState{},
 	}

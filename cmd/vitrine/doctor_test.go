@@ -23,7 +23,7 @@ import (
 func TestDoctorTellsWhatRuns(t *testing.T) {
 	r := call(t, "doctor", "--torch-python", "no-such-python", "--require", "cpu", "--require", "cpu:fp32")
 	r.want(t, exitOK, "")
-	for _, want := range []string{"Processor", "libjpeg-turbo", "no no-such-python on the path", "--engine auto takes cpu", "(order: cpu)"} {
+	for _, want := range []string{"Processor", "libjpeg-turbo", "no no-such-python on the path", "--engine auto takes c", "(order: cuda, cpu)"} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("no %q in\n%s", want, r.out)
 		}

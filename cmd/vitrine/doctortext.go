@@ -125,8 +125,8 @@ func (d *diagnosis) printEngines(w io.Writer) error {
 		if e.Runs {
 			runs = "yes"
 		}
-		remark, _, _ := strings.Cut(e.Remark, ": no shared library") // what was tried is above, and in the JSON
-		t.row(e.Engine, string(e.Precision), runs, remark)
+		remark, _, _ := strings.Cut(e.Remark, "no shared library") // the JSON lists what was tried
+		t.row(e.Engine, string(e.Precision), runs, strings.TrimRight(remark, " :("))
 	}
 	return t.flush()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/vitrine-project/vitrine/internal/cpufeat"
@@ -13,6 +14,7 @@ import (
 	"github.com/vitrine-project/vitrine/internal/engine"
 	"github.com/vitrine-project/vitrine/internal/engine/cpu"
 	"github.com/vitrine-project/vitrine/internal/engine/null"
+	"github.com/vitrine-project/vitrine/internal/engine/onnxruntime"
 	"github.com/vitrine-project/vitrine/internal/engine/torch"
 	"github.com/vitrine-project/vitrine/internal/model"
 )
@@ -46,6 +48,14 @@ var engineKinds = []*engineKind{
 		open:     func(o *plantOptions, m *model.Model) (engine.Engine, error) { return cpu.New(m, o.cpuOptions()) },
 	},
 	{
+		name: onnxEngine, about: "ONNX Runtime, by one of its providers", precisions: []engine.Precision{engine.FP32, engine.BF16, engine.FP16},
+		check:    checkONNX,
+		estimate: func(o *plantOptions, m *model.Model) (int64, error) { return onnxruntime.Estimate(m, o.onnxOptions()) },
+		open: func(o *plantOptions, m *model.Model) (engine.Engine, error) {
+			return onnxruntime.New(m, o.onnxOptions())
+		},
+	},
+	{
 		name: "torch", about: "PyTorch in a Python worker", precisions: []engine.Precision{engine.FP32, engine.BF16, engine.FP16},
 		check:    checkTorch,
 		estimate: func(o *plantOptions, m *model.Model) (int64, error) { return torch.Estimate(m, o.torchOptions()), nil },
@@ -66,6 +76,11 @@ func engineNames() []string {
 	names := []string{autoEngine}
 	for _, k := range engineKinds {
 		names = append(names, k.name)
+		if k.name == onnxEngine {
+			for _, p := range onnxruntime.Providers() {
+				names = append(names, onnxEngine+":"+string(p))
+			}
+		}
 	}
 	return names
 }
@@ -77,7 +92,8 @@ var precisionNames = []string{"auto", string(engine.FP32), string(engine.BF16), 
 
 // kindOf is the engine of a name that --engine takes.
 func kindOf(name string) (*engineKind, error) {
-	i := slices.IndexFunc(engineKinds, func(k *engineKind) bool { return k.name == name })
+	base, _, _ := strings.Cut(name, ":") // onnxruntime:PROVIDER
+	i := slices.IndexFunc(engineKinds, func(k *engineKind) bool { return k.name == base })
 	if i < 0 {
 		return nil, fmt.Errorf("no engine %q: want one of %v", name, engineNames())
 	}

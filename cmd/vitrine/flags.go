@@ -18,12 +18,14 @@ type modelFlags struct {
 	name, tag string
 	seed      uint64
 	outliers  bool
+
+	preprocessing model.Preprocessing // a repository's model's, of an ONNX file
 }
 
 func (m *modelFlags) define(fs *pflag.FlagSet) {
 	cli.Group(fs, "Model", func(fs *pflag.FlagSet) {
 		fs.StringVar(&m.reference, "model", model.Default, "`REF` of the weights: a folder or file (safetensors with open_clip_config.json or "+
-			"config.json), hub:owner/name[@revision], synthetic, or synthetic:ARCHITECTURE such as synthetic:ViT-B-16")
+			"config.json, or ONNX), hub:owner/name[@revision], synthetic, or synthetic:ARCHITECTURE such as synthetic:ViT-B-16")
 		fs.StringVar(&m.name, "model-name", "", "open_clip `NAME` that the model answers to, where its folder does not tell (ViT-B-32)")
 		fs.StringVar(&m.tag, "pretrained", "", "open_clip `TAG` that the model answers to, where its folder does not tell (openai)")
 		fs.Uint64Var(&m.seed, "synthetic-seed", 0, "`number` that synthetic weights are counted from")
@@ -37,6 +39,7 @@ type engineFlags struct {
 	threads, instances int
 	maxBatch, device   int
 	torch              torchFlags
+	onnx               onnxFlags
 }
 
 // torchFlags are the PyTorch engine's own.
@@ -51,7 +54,7 @@ func (e *engineFlags) define(fs *pflag.FlagSet) {
 	cli.Group(fs, "Engine", func(fs *pflag.FlagSet) {
 		fs.Var(cli.NewChoice(&e.name, autoEngine, engineNames()...), "engine",
 			"what computes: auto is what vitrine doctor --tune found fastest for the precision, else an NVIDIA GPU (cuda) before the processor (cpu); "+
-				"torch is PyTorch in a Python worker; null answers at once with vectors that mean nothing, to measure the rest")
+				"onnxruntime computes on the processor, behind a colon with another of its providers, and is auto's choice for an ONNX file; torch is PyTorch in a Python worker; null answers at once with vectors that mean nothing, to measure the rest")
 		fs.Var(cli.NewChoice(&e.precision, "auto", precisionNames...), "precision",
 			"numbers that the engine computes with: auto is fp16 on a GPU, bf16 where the processor has it; part of the space id")
 		fs.Var(cli.NewCount(&e.instances, 1, 1, 1024), "instances", "batches that are computed at the same time, on a GPU at least 2; the threads are shared among them")
@@ -62,6 +65,7 @@ func (e *engineFlags) define(fs *pflag.FlagSet) {
 		fs.StringVar(&e.torch.device, "torch-device", "auto", "`DEVICE` of --engine torch: cpu, cuda, cuda:1; auto is a card where there is one")
 		fs.BoolVar(&e.torch.compile, "torch-compile", false, "torch.compile for --engine torch: faster, after minutes of compilation for each batch size (1, 2, 4 and so on)")
 	})
+	e.onnx.define(fs)
 }
 
 // imageFlags bound and shape what happens to an image before the engine.

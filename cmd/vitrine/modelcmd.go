@@ -67,13 +67,18 @@ func inspectCommand(std streams) *cobra.Command {
 	var l logFlags
 	var asJSON, tensors bool
 	c := &cobra.Command{
-		Use:               "inspect [REF]",
-		Short:             "Print a model's shapes, parameters, FLOPs, bytes and space ids",
-		Example:           "  vitrine model inspect synthetic\n  vitrine model inspect ./my-clip --json | jq .spaces",
+		Use:   "inspect [REF]",
+		Short: "Print a model's shapes, parameters, FLOPs, bytes and space ids",
+		Long: `Inspect prints what a model is and what its vectors are comparable with. Of an ONNX file, whatever it
+computes, it prints operator set, inputs, outputs, weights and how often each operator occurs.`,
+		Example:           "  vitrine model inspect synthetic\n  vitrine model inspect ./my-clip --json | jq .spaces\n  vitrine model inspect clip.onnx",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: completeModel,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			modelArgument(&m, args)
+			if model.IsONNX(m.reference) {
+				return inspectONNX(std.out, m.reference, asJSON)
+			}
 			loaded, err := m.open(cmd.Context(), l.logger(std.err), std.err)
 			if err != nil {
 				return err
@@ -99,54 +104,96 @@ func inspectCommand(std streams) *cobra.Command {
 	return c
 }
 
+// exportOptions are the flags of `vitrine model export`.
+type exportOptions struct {
+	format, output, precision string
+	opset                     int
+	external                  bool
+}
+
 func exportCommand(std streams) *cobra.Command {
 	var m modelFlags
 	var l logFlags
-	var format, dir string
+	var o exportOptions
 	c := &cobra.Command{
 		Use:   "export [REF] --output FOLDER",
-		Short: "Write a model as safetensors that open_clip reads, or as a model repository",
+		Short: "Write a model as safetensors, as ONNX, or as a model repository",
 		Long: `Export writes what is loaded, synthetic weights included, to FOLDER: open_clip_model.safetensors and
 open_clip_config.json. Anyone can then check Vitrine's embeddings in PyTorch.
+
+With --format onnx it writes FOLDER/model.onnx (or the file that --output names, if it ends in .onnx):
+image float32 [batch, 3, size, size], normalised, to embedding float32 [batch, dim], not scaled to
+length 1. Weights of more than 2 GB go to model.onnx.data beside it.
 
 With --format repository FOLDER becomes a model repository in Triton's layout, for
 vitrine serve --model-repository FOLDER: the model, and two that share its queue, for pixels and for
 image files.`,
 		Example: "  vitrine model export synthetic --format safetensors --output exported\n" +
+			"  vitrine model export --format onnx --opset 14 --output clip.onnx\n" +
 			"  vitrine model export synthetic --format repository --output models",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: completeModel,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			modelArgument(&m, args)
-			if dir == "" {
-				return cli.Usage{Err: fmt.Errorf("--output is missing: a folder to write to")}
+			if err := o.check(cmd.Flags()); err != nil {
+				return err
 			}
 			loaded, err := m.open(cmd.Context(), l.logger(std.err), std.err)
 			if err != nil {
 				return err
 			}
 			defer loaded.Close()
-			if format == "repository" {
-				err = exportRepository(loaded, dir, exportedBatch)
-			} else {
-				err = model.Export(loaded, dir)
-			}
-			if err != nil {
+			if err := o.run(loaded); err != nil {
 				return err
 			}
-			fmt.Fprintln(std.out, dir)
+			fmt.Fprintln(std.out, o.output)
 			return nil
 		},
 	}
 	c.Flags().SortFlags = false
 	cli.Group(c.Flags(), "Output", func(fs *pflag.FlagSet) {
-		fs.StringVarP(&dir, "output", "o", "", "`FOLDER` to write to; it is made if it is not there")
-		fs.Var(cli.NewChoice(&format, "safetensors", "safetensors", "repository"), "format", "safetensors: the weights and their configuration; repository: those in a model repository")
+		fs.StringVarP(&o.output, "output", "o", "", "`FOLDER` to write to, made if it is not there; for onnx also a file that ends in .onnx")
+		fs.Var(cli.NewChoice(&o.format, "safetensors", "safetensors", "onnx", "repository"), "format",
+			"safetensors: the weights and their configuration; onnx: the graph with its weights; repository: safetensors in a model repository")
 	})
+	cli.Group(c.Flags(), "ONNX", func(fs *pflag.FlagSet) {
+		fs.Var(cli.NewCount(&o.opset, model.DefaultOpset, model.MinOpset, model.MaxOpset), "opset", "operator set `version`; below 17 LayerNormalization is written out, from 20 on Gelu is one operator")
+		fs.Var(cli.NewChoice(&o.precision, "fp32", "fp32", "fp16"), "onnx-precision", "numbers of weights and computation; input and output are float32 in any case")
+		fs.BoolVar(&o.external, "external-data", false, "weights in a file beside the model, also below 2 GB")
+	})
+	cli.TypedOnly(c.Flags(), onnxExportFlags...)
 	m.define(c.Flags())
 	l.define(c.Flags(), "warn")
 	completeValues(c)
 	return c
+}
+
+var onnxExportFlags = []string{"opset", "onnx-precision", "external-data"}
+
+// check refuses flags that would have no effect.
+func (o *exportOptions) check(fs *pflag.FlagSet) error {
+	if o.output == "" {
+		return cli.Usage{Err: fmt.Errorf("--output is missing: a folder to write to")}
+	}
+	for _, name := range onnxExportFlags {
+		if o.format != "onnx" && fs.Changed(name) {
+			return cli.Usage{Err: fmt.Errorf("--%s is for --format onnx", name)}
+		}
+	}
+	return nil
+}
+
+func (o *exportOptions) run(m *model.Model) error {
+	onnx := model.ONNXOptions{Opset: o.opset, Half: o.precision == "fp16", ExternalData: o.external}
+	switch {
+	case o.format == "repository":
+		return exportRepository(m, o.output, exportedBatch)
+	case o.format == "safetensors":
+		return model.Export(m, o.output)
+	case strings.HasSuffix(o.output, ".onnx"):
+		return model.ExportONNX(m, o.output, onnx)
+	}
+	return model.ExportONNXFolder(m, o.output, onnx)
 }
 
 // exportedBatch is the max_batch_size of exported repositories, that of serve's default.

@@ -42,13 +42,15 @@ type plantOptions struct {
 	// A model of a repository has these of its configuration; zero values are those of the flags.
 	name, version string          // what protocols call it
 	queue         *batcher.Config // how it batches
+	tensors       [2]string       // what it calls the input and the output of an ONNX file; "" says nothing
 }
 
 // plant is model, engine, image pipeline and batcher, put together.
 type plant struct {
-	images *service.Images
-	free   func() // gives its memory back to the budget
-	began  time.Time
+	images        *service.Images
+	free          func() // gives its memory back to the budget
+	began         time.Time
+	input, output string // names of the model's tensors
 }
 
 // WarmUp embeds a first image; the plant is ready then.
@@ -98,6 +100,9 @@ func assemblePlant(ctx context.Context, o plantOptions) (_ *plant, err error) {
 			free()
 		}
 	}()
+	if err := o.checkTensors(m); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
 	if err := ctx.Err(); err != nil { // to pack the weights takes a while
 		return nil, errors.Join(err, m.Close())
 	}
@@ -122,7 +127,8 @@ func assemblePlant(ctx context.Context, o plantOptions) (_ *plant, err error) {
 	if err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
-	return &plant{images, free, began}, nil
+	input, output := tensorNames(m)
+	return &plant{images, free, began, input, output}, nil
 }
 
 // reserve takes the engine's memory from the budget.
@@ -180,6 +186,9 @@ func (o *plantOptions) newEngine(m *model.Model) (engine.Engine, error) {
 	kind, err := kindOf(o.engine.name)
 	if err != nil {
 		return nil, err
+	}
+	if m.ONNX != nil && kind.name != onnxEngine && kind.name != "null" {
+		return nil, fmt.Errorf("--engine %s computes safetensors; %s is ONNX, which --engine onnxruntime computes", o.engine.name, m.ONNX.Path)
 	}
 	e, err := kind.open(o, m)
 	if err == nil || !o.automatic {
@@ -258,6 +267,9 @@ var vitName = regexp.MustCompile(`^vit-([a-z]+)-([0-9]+)`)
 // protocolName is what protocols call a model: "openclip_vit_b32" for ViT-B-32.
 func protocolName(m *model.Model) string {
 	name := m.Source.ModelName
+	if name == "" && m.ONNX != nil {
+		return fileName(m.ONNX.Path)
+	}
 	if name == "" {
 		name = m.Config.Architecture
 	}

@@ -80,8 +80,12 @@ func (s *server) openRepository() error {
 // storedPlant is a plant of the repository: the service's model, with the plant's life.
 type storedPlant struct {
 	*service.Images
-	plant *plant
+	plant         *plant
+	input, output string // names of its tensors
 }
+
+// Tensors implements disk.Named.
+func (p *storedPlant) Tensors() (input, output string) { return p.input, p.output }
 
 // WarmUp implements disk.Plant.
 func (p *storedPlant) WarmUp(ctx context.Context) error { return p.plant.WarmUp(ctx) }
@@ -109,12 +113,17 @@ func (s *server) buildStored(ctx context.Context, order disk.Order) (disk.Plant,
 		}
 		o.engine.precision = p
 	}
+	if order.Config.Backend == disk.ONNXBackend {
+		if err := o.storedONNX(order.Config); err != nil {
+			return nil, fault.Wrap(fault.Invalid, err, "model '%s' cannot run", order.Name)
+		}
+	}
 	o.queue = o.storedBatching(order.Config)
 	p, err := assemblePlant(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	return &storedPlant{p.images, p}, nil
+	return &storedPlant{p.images, p, p.input, p.output}, nil
 }
 
 // storedBatching is a configuration's dynamic_batching as the batcher has it. Where it says nothing of

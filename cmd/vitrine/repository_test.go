@@ -127,7 +127,8 @@ func cosineOf(a, b []float32) float64 {
 	return cosine(a, wide)
 }
 
-// TestTheReferenceDeployment is served its own files: nothing can run, which is said by name.
+// TestTheReferenceDeployment is served its own files, whose graphs are not kept here: nothing can run,
+// which is said by name. onnx_test.go serves its configuration with a graph.
 func TestTheReferenceDeployment(t *testing.T) {
 	r := launch(t, "--model-repository", reference)
 	r.exit(exitFailure)
@@ -135,7 +136,7 @@ func TestTheReferenceDeployment(t *testing.T) {
 	for _, want := range []string{
 		"failed to load all models (--exit-on-error=false serves the others)",
 		"model 'openclip_vit_b32': version 1 is at UNAVAILABLE state",
-		"this version has no engine for 'onnxruntime_onnx' (ONNX Runtime); this server has vitrine (so no execution accelerator 'tensorrt' either)",
+		"openclip_vit_b32_trt/1/model.onnx: not an ONNX model",
 	} {
 		if !strings.Contains(log, want) {
 			t.Errorf("not in the log: %s\n%s", want, log)
@@ -144,7 +145,7 @@ func TestTheReferenceDeployment(t *testing.T) {
 	for strict, ready := range map[string]int{"true": 400, "false": 200} {
 		r := start(t, "--model-repository", reference, "--exit-on-error=false", "--strict-readiness="+strict)
 		for _, line := range r.index() {
-			if line.State != "UNAVAILABLE" || line.Version != "1" || !strings.Contains(line.Reason, "no engine for 'onnxruntime_onnx'") {
+			if line.State != "UNAVAILABLE" || line.Version != "1" || !strings.Contains(line.Reason, "not an ONNX model") {
 				t.Errorf("%+v", line)
 			}
 		}

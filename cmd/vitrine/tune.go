@@ -6,9 +6,12 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/vitrine-project/vitrine/internal/engine"
+	"github.com/vitrine-project/vitrine/internal/engine/onnxruntime"
+	"github.com/vitrine-project/vitrine/internal/gpu"
 	"github.com/vitrine-project/vitrine/internal/model"
 	"github.com/vitrine-project/vitrine/internal/tune"
 )
@@ -66,22 +69,38 @@ func (o *doctorOptions) precisions() []engine.Precision {
 	return []engine.Precision{engine.FP32, engine.BF16, engine.FP16}
 }
 
-// candidates are the engines that run here: one of --engine, or all but the one that computes nothing.
+// candidates are the engines that run here: those of --engine, or all but the one that computes nothing.
 func (o *doctorOptions) candidates(ctx context.Context, p plantOptions, m *model.Model) (all []tune.Candidate) {
-	for _, k := range engineKinds {
-		if k.name == "null" || o.engine.name != autoEngine && o.engine.name != k.name {
-			continue
+	for _, name := range o.names(m) {
+		f := o.engine
+		f.use(name, engine.FP32)
+		kind, err := kindOf(f.name)
+		if err == nil {
+			_, err = kind.check(ctx, &f, engine.FP32)
 		}
-		if _, err := k.check(ctx, &o.engine, engine.FP32); err != nil {
-			continue
-		}
-		all = append(all, candidate(k, k.name, p, m))
-		if k.name == "torch" && o.slow {
-			p.engine.torch.compile = true
-			all = append(all, candidate(k, k.name+compiled, p, m))
+		if err == nil {
+			all = append(all, candidate(kind, name, p, m))
 		}
 	}
 	return all
+}
+
+// names are the engines that may be timed, as choices name them.
+func (o *doctorOptions) names(m *model.Model) []string {
+	slow := map[string]bool{"torch" + compiled: true, onnxEngine + ":" + string(onnxruntime.TensorRT): true}
+	all := []string{"cuda", "cpu", onnxEngine, onnxEngine + ":" + string(onnxruntime.CUDA), onnxEngine + ":" + string(onnxruntime.TensorRT), "torch", "torch" + compiled}
+	return slices.DeleteFunc(all, func(name string) bool {
+		kind, _, _ := strings.Cut(strings.TrimSuffix(name, compiled), ":")
+		onCard := strings.Contains(name, ":")
+		switch {
+		case slow[name] && !o.slow, m.ONNX != nil && kind != onnxEngine:
+			return true
+		case o.engine.name != autoEngine:
+			return kind != o.engine.name && name != o.engine.name
+		}
+		_, err := gpu.Open()
+		return onCard && err != nil
+	})
 }
 
 // candidate makes the engine as serve would.
@@ -90,8 +109,10 @@ func candidate(k *engineKind, name string, p plantOptions, m *model.Model) tune.
 		if !slices.Contains(k.precisions, precision) {
 			return nil, fmt.Errorf("engine %s has no %s", k.name, precision)
 		}
-		p.engine.precision, p.engine.maxBatch = string(precision), max(most, p.engine.maxBatch)
-		return k.open(&p, m)
+		o := p
+		o.engine.use(name, precision)
+		o.engine.maxBatch = max(most, o.engine.maxBatch)
+		return k.open(&o, m)
 	}}
 }
 
@@ -114,7 +135,7 @@ func (t *tuning) print(w io.Writer) error {
 			cells = append(cells, short(x.Median.Seconds()*1e3)+" ms")
 		}
 		mark := ""
-		if best := t.best(r.Precision); best == r {
+		if t.best(r.Precision) == r {
 			mark = " fastest"
 		}
 		table.row(append(cells, short(r.Speed())+mark)...)

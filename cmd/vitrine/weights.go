@@ -27,11 +27,14 @@ func (m *modelFlags) open(ctx context.Context, log *slog.Logger, progress *os.Fi
 		report, done = pullProgress(progress)
 	}
 	loaded, err := model.Open(ctx, m.full(), model.OpenOptions{
-		Hub: hub.PullOptions{Progress: report}, ModelName: m.name, Pretrained: m.tag,
+		Hub: hub.PullOptions{Progress: report}, ModelName: m.name, Pretrained: m.tag, Preprocessing: m.preprocessing,
 	})
 	done()
 	if err != nil {
 		return nil, explainModel(err)
+	}
+	for _, w := range loaded.Warnings {
+		log.Warn(w, "model", loaded.Source.Reference)
 	}
 	phase(log, "model", began, "model", loaded.Source.Reference, "path", loaded.Source.Path, "parameters", loaded.Parameters())
 	return loaded, nil
@@ -108,7 +111,7 @@ func loggedProgress(log *slog.Logger) func(file string, done, total int64) {
 // spaces are the space ids of a model by precision.
 func spaces(m *model.Model, plan preproc.Plan) map[string]string {
 	ids := map[string]string{}
-	for _, p := range []engine.Precision{engine.FP32, engine.BF16, engine.FP16} {
+	for _, p := range []engine.Precision{engine.FP32, engine.FP16, engine.BF16} {
 		ids[string(p)] = model.SpaceID(plan.Hash(), m.WeightsHash, string(p))
 	}
 	return ids

@@ -77,8 +77,26 @@ func (c *Choice) Set(s string) error {
 	return nil
 }
 
-// Type is the placeholder in help: the words themselves.
-func (c *Choice) Type() string { return strings.Join(c.words, "|") }
+// Type is the placeholder in help: the words themselves. Those that add a colon and something to another
+// stand behind it: a|b[:c|d].
+func (c *Choice) Type() string {
+	var heads []string
+	tails := map[string][]string{}
+	for _, w := range c.words {
+		head, tail, ok := strings.Cut(w, ":")
+		if ok && slices.Contains(c.words, head) {
+			tails[head] = append(tails[head], tail)
+			continue
+		}
+		heads = append(heads, w)
+	}
+	for i, head := range heads {
+		if t := tails[head]; t != nil {
+			heads[i] += "[:" + strings.Join(t, "|") + "]"
+		}
+	}
+	return strings.Join(heads, "|")
+}
 
 // Words are the accepted values, for completion.
 func (c *Choice) Words() []string { return c.words }

@@ -55,3 +55,12 @@ func TestSuggest(t *testing.T) {
 		}
 	}
 }
+
+func TestChoiceFoldsWordsBehindAColon(t *testing.T) {
+	var v string
+	for want, words := range map[string][]string{"a|b": {"a", "b"}, "a[:x|y]|b": {"a", "b", "a:x", "a:y"}, "b|a:x": {"b", "a:x"}} {
+		if got := NewChoice(&v, "b", words...).Type(); got != want {
+			t.Errorf("%q: %q, want %q", words, got, want)
+		}
+	}
+}

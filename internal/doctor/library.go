@@ -32,12 +32,12 @@ type Wanted struct {
 	Version func(*dynlib.Library) string
 }
 
-// Libraries are what Vitrine loads where it is there.
-func Libraries() []Wanted {
+// Libraries are what Vitrine loads where it is there; onnx are the files that may be ONNX Runtime.
+func Libraries(onnx []string) []Wanted {
 	return []Wanted{
 		{"libjpeg-turbo", "decoding JPEG faster (--jpeg)", "apt-get install libturbojpeg0", []string{"libturbojpeg.so.0", "libturbojpeg.so"}, unversioned},
 		{"libwebp", "nothing yet: WebP is decoded by code of our own", "apt-get install libwebp7", []string{"libwebp.so.7", "libwebp.so.6"}, webpVersion},
-		{"ONNX Runtime", "ONNX models, and other vendors' accelerators", "pip install onnxruntime, or onnxruntime-gpu", onnxRuntimeFiles(), nil},
+		{"ONNX Runtime", "ONNX models, and other vendors' accelerators", "pip install onnxruntime, or onnxruntime-gpu", onnx, nil},
 		{"NVIDIA driver (libcuda)", "computing on NVIDIA cards", "NVIDIA's driver; in a container, its container toolkit and --gpus all",
 			[]string{"libcuda.so.1", "/usr/local/nvidia/lib64/libcuda.so.1", "/usr/lib/wsl/lib/libcuda.so.1"}, nil},
 		{"NVML (libnvidia-ml)", "cards' memory, use, power and energy in metrics", "comes with NVIDIA's driver",
@@ -60,16 +60,7 @@ func webpVersion(so *dynlib.Library) string {
 	return fmt.Sprintf("%d.%d.%d", v>>16, v>>8&255, v&255)
 }
 
-// onnxRuntimeFiles are where ONNX Runtime is looked for.
-func onnxRuntimeFiles() []string {
-	files := []string{"libonnxruntime.so.1", "libonnxruntime.so"}
-	if path := os.Getenv("VITRINE_ONNXRUNTIME_LIBRARY"); path != "" {
-		files = append([]string{path}, files...)
-	}
-	return files
-}
-
-// Find loads each library once, to see whether it can be.
+// Find loads each library, to see whether it can be. They stay loaded: not all of them bear to be closed.
 func Find(wanted []Wanted) (all []Library) {
 	for _, w := range wanted {
 		all = append(all, w.find())
@@ -93,9 +84,6 @@ func (w *Wanted) find() Library {
 		l.Version = w.Version(so)
 	} else {
 		l.Version = version(l.Path)
-	}
-	if err := so.Close(); err != nil {
-		l.Problem = err.Error()
 	}
 	return l
 }

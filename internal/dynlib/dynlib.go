@@ -76,7 +76,6 @@ var debianPackages = []struct{ prefix, pkg string }{
 	{"libturbojpeg", "libturbojpeg0"},
 	{"libwebp", "libwebp7"},
 	{"libpng", "libpng16-16"},
-	{"libonnxruntime", "libonnxruntime1.21"},
 	{"libcuda.", "libcuda1"},
 	{"libnvidia-ml", "libnvidia-ml1"},
 	{"libm.", "libc6"},

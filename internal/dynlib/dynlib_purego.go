@@ -69,6 +69,16 @@ func (l *Library) Bind(fn any, name string) (err error) {
 	return nil
 }
 
+// Call calls the C function at an address, such as one of a table that a library gave, with integers and
+// pointers (up to 15) and returns what it returns in one word. Pointers into Go's memory must be converted
+// to uintptr in the argument list itself; what they point to then stays where it is until Call returns.
+//
+//go:uintptrescapes
+func Call(address uintptr, args ...uintptr) uintptr {
+	r, _, _ := purego.SyscallN(address, args...)
+	return r
+}
+
 // Close unloads the library once; later calls do nothing.
 func (l *Library) Close() error {
 	l.mu.Lock()

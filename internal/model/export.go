@@ -40,6 +40,9 @@ func WriteSafetensors(m *Model, w io.Writer) error {
 // open_clip.load_checkpoint(model, file, strict=False) does (the text tower is not part of it).
 // Each file appears whole or not at all.
 func Export(m *Model, dir string) error {
+	if m.ONNX != nil {
+		return errONNXAlready(m)
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
@@ -47,10 +50,15 @@ func Export(m *Model, dir string) error {
 	if err != nil {
 		return err
 	}
+	return m.Config.writeOpenCLIP(dir)
+}
+
+// writeOpenCLIP writes open_clip_config.json to a folder.
+func (c Config) writeOpenCLIP(dir string) error {
 	return writeFile(filepath.Join(dir, openCLIPConfig), func(w io.Writer) error {
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
-		return enc.Encode(m.Config.openCLIP())
+		return enc.Encode(c.openCLIP())
 	})
 }
 

@@ -31,6 +31,9 @@ func Inspect(m *Model) Info {
 
 // Parameters is the number of weights.
 func (m *Model) Parameters() int64 {
+	if m.ONNX != nil {
+		return m.ONNX.Info.Elements
+	}
 	var n int64
 	for _, t := range m.Tensors() {
 		n += int64(t.Len())

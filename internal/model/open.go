@@ -32,11 +32,13 @@ type OpenOptions struct {
 	Hub hub.PullOptions // for references to the hub; Files is set by Open
 	// ModelName and Pretrained override what the model answers to; empty means what is known of it.
 	ModelName, Pretrained string
+	Preprocessing         Preprocessing // of an ONNX file
 }
 
 // Open loads the model that ref names:
 //
 //	a folder, or a .safetensors file with its configuration beside it
+//	an .onnx file, or a folder that holds no weights but model.onnx
 //	hub:owner/name[@revision]          from the local cache if it is there, else downloaded
 //	synthetic                          synthetic weights of ViT-B-32/openai
 //	synthetic:NAME[/openai][?seed=N&outliers=1]
@@ -56,6 +58,11 @@ func Open(ctx context.Context, ref string, o OpenOptions) (*Model, error) {
 	}
 	if o.Pretrained != "" {
 		m.Source.Pretrained = o.Pretrained
+	}
+	if o.Preprocessing.Given() {
+		if err := o.Preprocessing.applyTo(m); err != nil {
+			return nil, errors.Join(fmt.Errorf("model %s: %w", ref, err), m.Close())
+		}
 	}
 	return m, nil
 }
@@ -78,8 +85,12 @@ func open(ctx context.Context, ref string, o OpenOptions) (*Model, error) {
 		return nil, fmt.Errorf("no such folder or file; models of the hub are written hub:owner/name: %w", err)
 	case err != nil:
 		return nil, err
+	case dir && onlyONNX(ref):
+		return openONNX(filepath.Join(ref, onnxName), o.Preprocessing.ImageSize)
 	case dir:
 		return openLocal(ref, openFolder)
+	case IsONNX(ref):
+		return openONNX(ref, o.Preprocessing.ImageSize)
 	}
 	return openLocal(ref, openFile)
 }

@@ -100,6 +100,11 @@ type Model struct {
 	// stored types, and what no tensor shows (activation, heads, epsilon). It is independent of the
 	// file's naming scheme and layout: "sha256:<hex>".
 	WeightsHash string
+	// ONNX is set where the model is an ONNX graph: Weights are empty then, of Config only the image's and
+	// the embedding's size, the preprocessing and the name are known, and WeightsHash is that of the file.
+	ONNX *ONNXFile
+	// Warnings are what had to be assumed about the model.
+	Warnings []string
 
 	close func() error
 }

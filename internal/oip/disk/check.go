@@ -18,15 +18,27 @@ const (
 	Space      = "space"      // as --space: the vector space that is wanted
 )
 
+// Parameters of an ONNX model's configuration besides those: how images are prepared for it, where no file
+// beside it says so, and Triton's own.
+const (
+	Mean          = "mean" // three numbers, separated by commas: of RGB in 0..1
+	Std           = "std"
+	Interpolation = "interpolation" // bicubic, bilinear
+	ResizeMode    = "resize_mode"   // shortest, squash, longest
+	ImageSize     = "image_size"    // pixels, where the graph takes any
+	Threads       = "intra_op_thread_count"
+)
+
 var parameters = map[string][]string{
 	Backend:       {Precision, ModelName, Pretrained, Space, repository.QueueOf},
+	ONNXBackend:   {Precision, ModelName, Pretrained, Space, repository.QueueOf, Mean, Std, Interpolation, ResizeMode, ImageSize, Threads},
 	SampleBackend: {"correlation_id", "kind"},
 }
 
 // check refuses what cannot run here, and settings that would have no effect.
 func check(m *repository.Model) error {
 	c := m.Config
-	can := repository.Abilities{Backends: []string{Backend}}
+	can := repository.Abilities{Backends: []string{Backend, ONNXBackend}, GPU: c.Backend == ONNXBackend}
 	if c.Backend == SampleBackend {
 		can = repository.Abilities{Backends: []string{Backend, SampleBackend}, Sequences: true}
 	}
@@ -50,7 +62,7 @@ func checkImage(m *repository.Model) error {
 	if f := c.DefaultModelFilename; f != "" && !filepath.IsLocal(f) {
 		return refuse(c, "default_model_filename '%s' must stay within the version's folder", f)
 	}
-	if o := c.Optimization; o.ExecutionAccelerators != nil {
+	if o := c.Optimization; o.ExecutionAccelerators != nil && c.Backend != ONNXBackend {
 		return refuse(c, "optimization.execution_accelerators: backend '%s' has none", c.Backend)
 	}
 	if b := c.DynamicBatching; b != nil && b.PreserveOrdering && Instances(c) > 1 {
@@ -69,8 +81,8 @@ func checkImage(m *repository.Model) error {
 	case c.MaxBatchSize > max(1, owner.MaxBatchSize):
 		return refuse(c, "max_batch_size %d is over that of '%s', whose queue it shares: %d", c.MaxBatchSize, owner.Name, max(1, owner.MaxBatchSize))
 	}
-	for _, name := range []string{Precision, ModelName, Pretrained, Space} {
-		if c.Parameters[name].StringValue != "" {
+	for _, name := range parameters[c.Backend] {
+		if name != repository.QueueOf && c.Parameters[name].StringValue != "" {
 			return refuse(c, "parameters: '%s' is decided by '%s', whose weights it shares", name, m.Owner.Config.Name)
 		}
 	}

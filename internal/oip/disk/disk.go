@@ -21,6 +21,7 @@ import (
 // Names of the backends, in a configuration's backend field.
 const (
 	Backend       = "vitrine"        // images to embeddings
+	ONNXBackend   = "onnxruntime"    // the same, of an ONNX graph
 	SampleBackend = "vitrine_sample" // the tensor models of the protocol's examples
 )
 
@@ -31,6 +32,9 @@ type Plant interface {
 	// Close waits for what is being computed and frees everything.
 	Close() error
 }
+
+// Named is a Plant whose tensors have names of their own: a model of it that declares none has these.
+type Named interface{ Tensors() (input, output string) }
 
 // Order is what a plant is to be made of.
 type Order struct {

@@ -251,13 +251,14 @@ func TestFilesOfARequest(t *testing.T) {
 // TestRefused holds one setting a line, and what is said of it.
 func TestRefused(t *testing.T) {
 	for text, want := range map[string]string{
-		`backend: "vitrine" parameters { key: "precison" value { string_value: "fp32" } }`:                                                           "parameters: 'precison' means nothing to backend 'vitrine'; it knows precision,",
-		`backend: "vitrine" optimization { execution_accelerators { cpu_execution_accelerator { name: "openvino" } } }`:                              "optimization.execution_accelerators: backend 'vitrine' has none",
-		`backend: "vitrine" dynamic_batching { preserve_ordering: true } instance_group { count: 2 }`:                                                "dynamic_batching.preserve_ordering: with 2 instances",
-		`backend: "vitrine" sequence_batching { }`:                                                                                                   "sequence_batching: an embedding keeps no state",
-		`backend: "vitrine" default_model_filename: "../../m/1/weights"`:                                                                             "default_model_filename '../../m/1/weights' must stay within the version's folder",
-		`platform: "pytorch_libtorch"`:                                                                                                               "platform: this version has no engine for 'pytorch_libtorch' (PyTorch); this server has vitrine",
-		`backend: "python"`:                                                                                                                          "backend: this version has no engine for 'python' (Triton's Python backend); this server has vitrine",
+		`backend: "vitrine" parameters { key: "precison" value { string_value: "fp32" } }`:                              "parameters: 'precison' means nothing to backend 'vitrine'; it knows precision,",
+		`backend: "vitrine" optimization { execution_accelerators { cpu_execution_accelerator { name: "openvino" } } }`: "optimization.execution_accelerators: backend 'vitrine' has none",
+		`platform: "onnxruntime_onnx" parameters { key: "means" value { string_value: "0,0,0" } }`:                      "parameters: 'means' means nothing to backend 'onnxruntime'; it knows precision,",
+		`backend: "vitrine" dynamic_batching { preserve_ordering: true } instance_group { count: 2 }`:                   "dynamic_batching.preserve_ordering: with 2 instances",
+		`backend: "vitrine" sequence_batching { }`:                                                                      "sequence_batching: an embedding keeps no state",
+		`backend: "vitrine" default_model_filename: "../../m/1/weights"`:                                                "default_model_filename '../../m/1/weights' must stay within the version's folder",
+		`platform: "pytorch_libtorch"`: "platform: this version has no engine for 'pytorch_libtorch' (PyTorch); this server has vitrine, onnxruntime",
+		`backend: "python"`:            "backend: this version has no engine for 'python' (Triton's Python backend); this server has vitrine",
 		`backend: "vitrine_sample" parameters { key: "kind" value { string_value: "divine" } }`:                                                      `no sample model computes "divine"`,
 		`backend: "vitrine" input { name: "x" data_type: TYPE_FP32 dims: [ 3, 4, 4 ] }`:                                                              "input 'x' of type FP32 must have dims [3, 2, 2], a preprocessed image, not [3 4 4]",
 		`backend: "vitrine" input { name: "x" data_type: TYPE_UINT8 dims: [ 3, -1, -1 ] }`:                                                           "must have dims [-1, -1, 3]",

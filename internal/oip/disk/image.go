@@ -91,7 +91,11 @@ func prove(ctx context.Context, p Plant, m *repository.Model, version int64) err
 // open puts a model as it is declared before a plant. Tensors that the configuration leaves out are
 // those of preprocessed images, as Triton completes them from an exported model.
 func open(p service.Model, m *repository.Model, version int64) (*images.Model, error) {
-	meta, config, err := oip.Declared(complete(m, p.Metadata()), version)
+	input, output := images.Input, images.Output
+	if named, ok := p.(Named); ok {
+		input, output = named.Tensors()
+	}
+	meta, config, err := oip.Declared(complete(m, p.Metadata(), input, output), version)
 	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, err, "model '%s'", m.Config.Name)
 	}
@@ -99,15 +103,15 @@ func open(p service.Model, m *repository.Model, version int64) (*images.Model, e
 	return images.New(images.Options{Service: p, Metadata: meta, Config: config})
 }
 
-func complete(m *repository.Model, meta service.Metadata) *repository.Model {
+func complete(m *repository.Model, meta service.Metadata, input, output string) *repository.Model {
 	c := *m.Config
 	if len(c.Input) == 0 {
 		side := int64(meta.ImageSize)
-		c.Input = []repository.Input{{Name: images.Input, DataType: repository.DataType("TYPE_" + tensor.FP32.String()),
+		c.Input = []repository.Input{{Name: input, DataType: repository.DataType("TYPE_" + tensor.FP32.String()),
 			Format: "FORMAT_NONE", Dims: []int64{3, side, side}}}
 	}
 	if len(c.Output) == 0 {
-		c.Output = []repository.Output{{Name: images.Output, DataType: repository.DataType("TYPE_" + tensor.FP32.String()),
+		c.Output = []repository.Output{{Name: output, DataType: repository.DataType("TYPE_" + tensor.FP32.String()),
 			Dims: []int64{int64(meta.Dim)}}}
 	}
 	completed := *m
