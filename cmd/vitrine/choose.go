@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,19 +88,31 @@ func (o *plantOptions) tuned(ctx context.Context, m *model.Model, p engine.Preci
 	if best == nil {
 		return nil
 	}
-	if o.engine.torch.python == defaultPython && c.Python != "" {
-		o.engine.torch.python = c.Python
-	}
-	base, _ := strings.CutSuffix(best.Engine, compiled)
-	kind, err := kindOf(base)
-	if err == nil {
-		_, err = kind.check(ctx, &o.engine, p)
-	}
-	if err != nil {
+	if err := o.engine.revive(ctx, c, best); err != nil {
 		o.log.Warn("the tuned engine does not run any more", "engine", best.Engine, "reason", err)
 		return nil
 	}
 	return best
+}
+
+// revive checks that a tuned engine still runs, with the Python and the library that it was tuned with where
+// no flag names others.
+func (e *engineFlags) revive(ctx context.Context, c *tune.Choice, r *tune.Result) error {
+	f := *e
+	if f.torch.python == defaultPython {
+		f.torch.python = cmp.Or(c.Python, defaultPython)
+	}
+	f.onnx.library = cmp.Or(f.onnx.library, c.ONNX)
+	f.use(r.Engine, r.Precision)
+	kind, err := kindOf(f.name)
+	if err != nil {
+		return err
+	}
+	if _, err := kind.check(ctx, &f, r.Precision); err != nil {
+		return err
+	}
+	e.torch.python, e.onnx.library = f.torch.python, f.onnx.library
+	return nil
 }
 
 // tuneFolder is where choices lie.

@@ -153,7 +153,7 @@ func TestCompletionOffersValues(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"serve", "--engine", ""}, "auto\ncuda\ncpu\nonnxruntime\n\n"},
+		{[]string{"serve", "--engine", ""}, "auto\ncuda\ncpu\nonnxruntime\nonnxruntime:cpu\n"},
 		{[]string{"embed", "--precision", ""}, "auto\nfp32\nbf16\nfp16\n"},
 		{[]string{"model", "inspect", "synthetic:ViT-L"}, "synthetic:ViT-L-14\n"},
 		{[]string{"serve", "--model", ""}, "synthetic\n"},

@@ -48,7 +48,7 @@ func (o *doctorOptions) runTune(ctx context.Context, std streams) (*tuning, erro
 		return nil, err
 	}
 	t := &tuning{Choice: tune.Choice{At: time.Now().UTC().Truncate(time.Second), Program: readBuild().Version, Machine: machineKey(),
-		Model: m.Source.Reference, Weights: m.WeightsHash, Python: o.pythonPath(ctx), Batches: o.batches, Results: results}}
+		Model: m.Source.Reference, Weights: m.WeightsHash, Python: o.pythonPath(ctx), ONNX: absolute(o.engine.onnx.library), Batches: o.batches, Results: results}}
 	t.File = tune.File(folder, t.Choice.Machine, m.WeightsHash)
 	return t, tune.Save(t.File, t.Choice)
 }
@@ -59,6 +59,17 @@ func (o *doctorOptions) pythonPath(ctx context.Context) string {
 		return p.Path
 	}
 	return ""
+}
+
+// absolute is a path as any folder's processes must call it; "" stays.
+func absolute(path string) string {
+	if path == "" {
+		return ""
+	}
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
 }
 
 // precisions are those asked for: one, or all.

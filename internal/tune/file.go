@@ -24,6 +24,7 @@ type Choice struct {
 	Model   string    `json:"model"`   // what people call it
 	Weights string    `json:"weights_hash"`
 	Python  string    `json:"python,omitempty"` // the interpreter that was used
+	ONNX    string    `json:"onnxruntime_library,omitempty"`
 	Batches []int     `json:"batches"`
 	Results []Result  `json:"results"`
 }

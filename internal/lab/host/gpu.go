@@ -8,14 +8,36 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vitrine-project/vitrine/internal/gpu"
 	"github.com/vitrine-project/vitrine/internal/lab/record"
 )
 
 // smiTimeout is generous: the first call loads the driver.
 const smiTimeout = 10 * time.Second
 
-// readGPUs asks nvidia-smi. A machine without it, or one whose driver does not answer, has no cards.
+// readGPUs asks the driver's library, which takes milliseconds, or where it cannot be loaded nvidia-smi, which
+// takes a second. A machine without them, or one whose driver does not answer, has no cards.
 func readGPUs() []record.GPU {
+	n, err := gpu.Open()
+	if err != nil {
+		return askSMI()
+	}
+	return describe(n)
+}
+
+// describe is a machine's cards for the record.
+func describe(s gpu.Source) (gpus []record.GPU) {
+	for i, c := range s.Cards() {
+		g := record.GPU{Index: c.Index, Name: c.Name, UUID: c.UUID, Driver: c.Driver}
+		if r, err := s.Read(i); err == nil {
+			g.Memory, g.PowerLimit = r.MemoryTotal, max(r.PowerLimit, 0)
+		}
+		gpus = append(gpus, g)
+	}
+	return gpus
+}
+
+func askSMI() []record.GPU {
 	ctx, cancel := context.WithTimeout(context.Background(), smiTimeout)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "nvidia-smi",

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/vitrine-project/vitrine/internal/gpu"
 	"github.com/vitrine-project/vitrine/internal/lab/record"
 )
 
@@ -66,6 +68,9 @@ func TestReadAsksNvidiaSMI(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("needs a shell")
 	}
+	if _, err := gpu.Open(); err == nil {
+		t.Skip("the driver is asked first, and there is one")
+	}
 	dir := t.TempDir()
 	script := "#!/bin/sh\ncase \"$*\" in *index,name,uuid,driver_version,memory.total,power.limit*) echo '3, Card, GPU-x, 1.2, 10, 70';; esac\n"
 	if err := os.WriteFile(filepath.Join(dir, "nvidia-smi"), []byte(script), 0o700); err != nil {
@@ -83,5 +88,26 @@ func TestReadAsksNvidiaSMI(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	if got := Read().GPUs; got != nil {
 		t.Errorf("without nvidia-smi: %+v", got)
+	}
+}
+
+// cards are two; the second is lost.
+type cards struct{}
+
+func (cards) Cards() []gpu.Card {
+	return []gpu.Card{{Index: 0, Name: "H100", UUID: "GPU-a", Driver: "580"}, {Index: 1, Name: "L4", UUID: "GPU-b", Driver: "580"}}
+}
+
+func (cards) Read(i int) (gpu.Reading, error) {
+	if i == 1 {
+		return gpu.Reading{}, errors.New("lost")
+	}
+	return gpu.Reading{MemoryTotal: 80 << 30, PowerLimit: 700}, nil
+}
+
+func TestDescribe(t *testing.T) {
+	want := []record.GPU{{Index: 0, Name: "H100", UUID: "GPU-a", Driver: "580", Memory: 80 << 30, PowerLimit: 700}, {Index: 1, Name: "L4", UUID: "GPU-b", Driver: "580"}}
+	if diff := cmp.Diff(want, describe(cards{})); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
