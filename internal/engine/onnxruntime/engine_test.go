@@ -14,6 +14,7 @@ import (
 
 	"github.com/vitrine-project/vitrine/internal/engine"
 	"github.com/vitrine-project/vitrine/internal/engine/cpu"
+	"github.com/vitrine-project/vitrine/internal/engine/cuda/driver"
 	"github.com/vitrine-project/vitrine/internal/engine/enginetest"
 	"github.com/vitrine-project/vitrine/internal/engine/onnxruntime/capi"
 	"github.com/vitrine-project/vitrine/internal/fault"
@@ -54,15 +55,44 @@ func start(t testing.TB, m *model.Model, o Options) *Engine {
 	return e
 }
 
+// variants are what the tests' library and machine can run, by name.
+func variants(t *testing.T) map[string]Options {
+	t.Helper()
+	api, err := Load(testLibrary(t), CPU)
+	if err != nil {
+		t.Fatal(err)
+	}
+	has, err := api.Providers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	devices, _ := driver.Count() // no driver is no device
+	all := map[string]Options{}
+	for _, p := range Providers() {
+		if !slices.Contains(has, fullNames[p].name) || p.onDevice() && devices == 0 {
+			continue
+		}
+		for _, precision := range append([]engine.Precision{engine.FP32, engine.FP16}, reduced[p]...) {
+			if p == OpenVINO && precision == engine.FP16 {
+				continue // its processor plug-in converts float16 graphs
+			}
+			name := string(p) + "/" + string(precision)
+			all[name] = Options{Provider: p, Precision: precision}
+			if p.onDevice() {
+				all[name+"/graph"] = Options{Provider: p, Precision: precision, CUDAGraph: true}
+			}
+		}
+	}
+	return all
+}
+
 func TestCompliance(t *testing.T) {
-	testLibrary(t)
 	cache := t.TempDir()
 	m := mustOpen(t, models+"tiny-gelu")
-	for _, p := range []engine.Precision{engine.FP32, engine.FP16} {
-		t.Run(string(p), func(t *testing.T) {
-			enginetest.Run(t, func(t *testing.T) engine.Engine {
-				return start(t, m, Options{Precision: p, Threads: 2, Instances: 2, MaxBatch: 5, Cache: cache})
-			})
+	for name, o := range variants(t) {
+		o.Threads, o.Instances, o.MaxBatch, o.Cache = 2, 2, 5, cache
+		t.Run(name, func(t *testing.T) {
+			enginetest.Run(t, func(t *testing.T) engine.Engine { return start(t, m, o) })
 		})
 	}
 }
@@ -106,9 +136,9 @@ func TestGolden(t *testing.T) {
 	for _, name := range []string{"tiny-gelu", "tiny-quickgelu", "tiny-quickgelu-hf"} {
 		m := mustOpen(t, models+name)
 		pixels, want := images(t, m, 3)
-		for _, p := range []engine.Precision{engine.FP32, engine.FP16} {
-			t.Run(name+"/"+string(p), func(t *testing.T) {
-				enginetest.Golden(t, start(t, m, Options{Precision: p}), pixels, want)
+		for variant, o := range variants(t) {
+			t.Run(name+"/"+variant, func(t *testing.T) {
+				enginetest.Golden(t, start(t, m, o), pixels, want)
 			})
 		}
 		for _, opset := range []int{14, 16, 20} {
