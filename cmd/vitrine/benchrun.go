@@ -66,6 +66,9 @@ func (b *benchRun) begin() (*scenario.Runner, *record.Writer, error) {
 	}
 	r := &scenario.Runner{Study: b.study, View: watch.New(screen), Open: b.open, Python: b.python, Folder: b.folder,
 		Headers: b.headers, Lowest: b.lowest, Highest: b.highest}
+	if cards, err := openNVML(); err == nil && len(cards.Cards()) > 0 {
+		r.Cards = cards
+	}
 	var w *record.Writer
 	var err error
 	if b.resume {

@@ -39,12 +39,14 @@ func (r *Runner) loadOn(ctx context.Context, j *job, s *subject) (outcome, measu
 		return failed(err), measuredLoad{}
 	}
 	scrape := r.scrape(ctx, j)
+	cards := r.sampleCards(j, scrape.tells())
 	p, book := j.params(), &ledger{log: r.Log, cell: j.id}
 	sum, err := load.Run(ctx, load.Config{
 		Target: s.Target, Requests: s.requests, Pacer: pace, Workers: p.Concurrency, Warmup: p.Warmup,
 		Duration: p.Duration, MaxRequests: p.Requests, Timeout: p.Timeout,
 		Log: book.worker, Clock: r.now, Progress: r.meter,
 	})
+	cards.stop()
 	counted := scrape.stop()
 	m := measuredLoad{sum, book}
 	if err != nil {
@@ -108,17 +110,19 @@ func line(s load.Summary) string {
 
 // idle samples a server that gets no requests.
 func (r *Runner) idle(ctx context.Context, j *job) outcome {
-	if r.metricsURL(ctx, j.target) == "" {
-		return failed(errors.New("no metrics to read: --metrics-url names them"))
-	}
 	began := time.Now()
 	scrape := r.scrape(ctx, j)
+	cards := r.sampleCards(j, scrape.tells())
+	if scrape == nil && cards == nil {
+		return failed(errors.New("no metrics to read: --metrics-url names them"))
+	}
 	wait := time.NewTimer(j.params().Duration)
 	defer wait.Stop()
 	select {
 	case <-wait.C:
 	case <-ctx.Done():
 	}
+	cards.stop()
 	counted := scrape.stop()
 	if counted.err != nil {
 		return failed(counted.err)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/vitrine-project/vitrine/internal/engine"
+	"github.com/vitrine-project/vitrine/internal/gpu"
 	"github.com/vitrine-project/vitrine/internal/lab/plan"
 	"github.com/vitrine-project/vitrine/internal/lab/record"
 	"github.com/vitrine-project/vitrine/internal/lab/watch"
@@ -41,6 +42,9 @@ type Runner struct {
 	Folder string
 	// Measured tells whether a run was measured before, with the same settings.
 	Measured func(plan.Run) bool
+	// Cards are this machine's GPUs, sampled while a target on it is measured that does not tell of them
+	// itself; nil is none.
+	Cards gpu.Source
 	// Headers go with every request.
 	Headers map[string]string
 	Seed    uint64

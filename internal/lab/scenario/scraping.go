@@ -3,6 +3,7 @@ package scenario
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/vitrine-project/vitrine/internal/lab/record"
@@ -13,6 +14,7 @@ import (
 type scraping struct {
 	scraper *scrape.Scraper
 	err     error // of the first scrape
+	cards   bool  // the page tells of them
 }
 
 // scraped is what a server's metrics said of a cell.
@@ -28,11 +30,17 @@ func (r *Runner) scrape(ctx context.Context, j *job) *scraping {
 	if url == "" {
 		return nil
 	}
-	s := &scraping{scraper: &scrape.Scraper{URL: url, Source: "server", Cell: j.id, Clock: r.now,
-		Write: func(sample record.Sample) error { return r.Log.Write(sample) }}}
+	s, seen := &scraping{}, new(sync.Once)
+	s.scraper = &scrape.Scraper{URL: url, Source: "server", Cell: j.id, Clock: r.now, Write: func(sample record.Sample) error {
+		seen.Do(func() { s.cards = tellsOfCards(sample.Values) })
+		return r.Log.Write(sample)
+	}}
 	s.err = s.scraper.Start(ctx)
 	return s
 }
+
+// tells of cards, as the first scrape found.
+func (s *scraping) tells() bool { return s != nil && s.cards }
 
 // lastScrapeWithin bounds the scrape after a cell, which is taken even if the cell was interrupted.
 const lastScrapeWithin = 5 * time.Second
