@@ -28,13 +28,21 @@ import (
 
 // logBuffer is a log that tests read.
 type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
+	mu      sync.Mutex
+	written *sync.Cond
+	text    bytes.Buffer
+}
+
+func newLogBuffer() *logBuffer {
+	b := new(logBuffer)
+	b.written = sync.NewCond(&b.mu)
+	return b
 }
 
 func (b *logBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.written.Broadcast()
 	return b.text.Write(p)
 }
 
@@ -42,6 +50,22 @@ func (b *logBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.text.String()
+}
+
+// waitFor returns when text was logged n times.
+func (b *logBuffer) waitFor(text string, n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for strings.Count(b.text.String(), text) < n {
+		b.written.Wait()
+	}
+}
+
+// pid is the process of an instance's worker.
+func pid(i *instance) int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.worker.cmd.Process.Pid
 }
 
 func small(t *testing.T, patch int) *model.Model {
@@ -79,7 +103,7 @@ func tryFake(t *testing.T, m *model.Model, o Options) (*Engine, *logBuffer, erro
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := new(logBuffer)
+	log := newLogBuffer()
 	o.source, o.Logger = string(source), slog.New(slog.NewTextHandler(log, nil))
 	if o.MaxBatch == 0 {
 		o.MaxBatch = 4
@@ -160,8 +184,8 @@ func explain(err error) string {
 
 // TestKilledInTheMiddleOfARun kills one of two workers from outside while both compute.
 func TestKilledInTheMiddleOfARun(t *testing.T) {
-	e, _ := fake(t, Options{Instances: 2})
-	victim := e.instances[0].worker.cmd.Process.Pid
+	e, log := fake(t, Options{Instances: 2})
+	victim := pid(e.instances[0])
 	results := make(chan error, 2)
 	for range 2 {
 		go func() {
@@ -169,9 +193,7 @@ func TestKilledInTheMiddleOfARun(t *testing.T) {
 			results <- err
 		}()
 	}
-	for len(e.idle) > 0 { // both have been taken
-		time.Sleep(time.Millisecond)
-	}
+	log.waitFor("I hang", 2)
 	if err := syscall.Kill(victim, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +208,7 @@ func TestKilledInTheMiddleOfARun(t *testing.T) {
 	if _, err := order(t.Context(), t, e, "fine"); err != nil {
 		t.Errorf("the next batch: %v", err)
 	}
-	if err := syscall.Kill(e.instances[1].worker.cmd.Process.Pid, syscall.SIGKILL); err != nil {
+	if err := syscall.Kill(pid(e.instances[1]), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	<-results
@@ -194,7 +216,7 @@ func TestKilledInTheMiddleOfARun(t *testing.T) {
 
 // TestADeadlineDoesNotWaitForTheWorker leaves a batch that is still being computed.
 func TestADeadlineDoesNotWaitForTheWorker(t *testing.T) {
-	e, _ := fake(t, Options{})
+	e, log := fake(t, Options{})
 	before, _ := order(t.Context(), t, e, "who?...")
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
@@ -202,9 +224,7 @@ func TestADeadlineDoesNotWaitForTheWorker(t *testing.T) {
 		_, err := order(ctx, t, e, "slowly.")
 		ended <- err
 	}()
-	for len(e.idle) > 0 {
-		time.Sleep(time.Millisecond)
-	}
+	log.waitFor("I am slow", 1)
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
@@ -271,7 +291,7 @@ func TestWorkersGoWithTheirEngine(t *testing.T) {
 	e, _ := fake(t, Options{Instances: 2})
 	var pids []int
 	for _, i := range e.instances {
-		pids = append(pids, i.worker.cmd.Process.Pid)
+		pids = append(pids, pid(i))
 	}
 	if err := e.Close(); err != nil {
 		t.Fatal(err)

@@ -18,8 +18,10 @@ def act(pixels, state):
         print("I have seen enough", flush=True)
         os._exit(7)
     if order == b"hang...":
+        print("I hang", flush=True)
         signal.pause()
     if order == b"slowly.":
+        print("I am slow", flush=True)
         time.sleep(0.3)
     if order == b"raise !":
         raise ValueError("this image is cursed")
