@@ -130,7 +130,7 @@ func assemblePlant(ctx context.Context, o plantOptions) (_ *plant, err error) {
 
 // reserve takes the engine's memory from the budget.
 func (o *plantOptions) reserve(m *model.Model) (free func(), err error) {
-	if o.budget == nil || o.engine.name == "null" {
+	if o.budget == nil || o.engine.name == "null" || o.engine.onGPU() && !o.engine.runsONNX(m) {
 		return func() {}, nil
 	}
 	n, err := o.estimate(m)
@@ -188,6 +188,9 @@ func (o *plantOptions) newEngine(m *model.Model) (engine.Engine, error) {
 	}
 	if m.ONNX != nil {
 		return nil, fmt.Errorf("--engine %s computes safetensors; %s is ONNX, which --engine onnxruntime computes", o.engine.name, m.ONNX.Path)
+	}
+	if e, err := o.newGPU(m); e != nil || err != nil {
+		return e, err
 	}
 	return cpu.New(m, o.cpuOptions())
 }
