@@ -26,7 +26,6 @@ const onnxEngine = "onnxruntime"
 type onnxFlags struct {
 	library, plugin, cache string
 	settings               []string
-	device                 int
 	shared, spin, graph    bool
 
 	accelerator *onnxruntime.Options // what a repository's model says of its accelerator; nil is nothing
@@ -41,7 +40,6 @@ func (o *onnxFlags) define(fs *pflag.FlagSet) {
 		fs.StringVar(&o.cache, "onnxruntime-cache", "", "`FOLDER` of exported models and of TensorRT's engines; default is vitrine in the user's cache folder")
 		fs.BoolVar(&o.shared, "onnxruntime-shared-threads", false, "one pool of threads for all models of the server")
 		fs.BoolVar(&o.spin, "onnxruntime-spinning", true, "idle threads wait actively for a while: faster answers for processor time")
-		fs.Var(cli.NewCount(&o.device, 0, 0, 1024), "onnxruntime-device", "`number` of the CUDA device")
 		fs.BoolVar(&o.graph, "onnxruntime-cuda-graph", false, "replay each planned batch size as one CUDA graph (cuda, tensorrt)")
 	})
 }
@@ -73,7 +71,7 @@ func (o *plantOptions) onnxOptions() onnxruntime.Options {
 	all := onnxruntime.Options{
 		Library: f.library, Plugin: f.plugin, Provider: p, Precision: engine.Precision(o.engine.precision),
 		Threads: cmp.Or(f.threads, o.engine.threads), Shared: f.shared, NoSpin: !f.spin, Instances: o.engine.instances, MaxBatch: o.engine.maxBatch,
-		Device: f.device, CUDAGraph: f.graph, Settings: settings(f.settings), Cache: f.cache, Logger: o.log,
+		Device: o.engine.device, CUDAGraph: f.graph, Settings: settings(f.settings), Cache: f.cache, Logger: o.log,
 	}
 	if a := f.accelerator; a != nil {
 		all.Provider, all.Settings, all.Device, all.CUDAGraph = a.Provider, a.Settings, a.Device, a.CUDAGraph

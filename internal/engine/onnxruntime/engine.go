@@ -213,7 +213,7 @@ func (e *Engine) closeSession(s capi.Session, trace string) (err error) {
 	if s != 0 && trace != "" {
 		err = e.profile.end(e.library.api, s)
 	}
-	e.library.api.ReleaseSession(s)
+	e.options.Provider.onOwner(func() { e.library.api.ReleaseSession(s) })
 	return err
 }
 

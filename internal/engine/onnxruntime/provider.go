@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/vitrine-project/vitrine/internal/engine"
 	"github.com/vitrine-project/vitrine/internal/engine/onnxruntime/capi"
@@ -128,8 +129,16 @@ func flag(b bool) string {
 	return "0"
 }
 
+// traces counts the traces of the process.
+var traces atomic.Int64
+
 // newSession loads the model for batches of the sizes given. A trace's prefix may be empty.
-func (r *library) newSession(o *Options, s *source, sizes []int, trace string) (_ capi.Session, err error) {
+func (r *library) newSession(o *Options, s *source, sizes []int, trace string) (session capi.Session, err error) {
+	o.Provider.onOwner(func() { session, err = r.load(o, s, sizes, trace) })
+	return session, err
+}
+
+func (r *library) load(o *Options, s *source, sizes []int, trace string) (_ capi.Session, err error) {
 	options, err := r.api.NewSessionOptions()
 	if err != nil {
 		return 0, err
@@ -140,8 +149,8 @@ func (r *library) newSession(o *Options, s *source, sizes []int, trace string) (
 	} else {
 		err = errors.Join(r.api.SetThreads(options, o.Threads), r.api.SetSessionEntry(options, "session.intra_op.allow_spinning", flag(!o.NoSpin)))
 	}
-	if trace != "" {
-		err = errors.Join(err, r.api.EnableProfiling(options, trace))
+	if trace != "" { // the library adds the second to the name, which two sessions may share
+		err = errors.Join(err, r.api.EnableProfiling(options, trace+strconv.FormatInt(traces.Add(1), 10)))
 	}
 	if err = errors.Join(err, r.append(o, options, o.settings(s, r.api.Release, sizes))); err != nil {
 		return 0, err
