@@ -188,7 +188,11 @@ func (b *benchRun) open(ctx context.Context, t *plan.Target) (*scenario.Engine, 
 	}
 	weights := time.Since(began)
 	began = time.Now()
-	e, err := o.newEngine(m)
+	devices, err := o.places()
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	e, err := o.engine.backend().make(&o, m, devices[0])
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}

@@ -44,7 +44,7 @@ func (e *engineFlags) define(fs *pflag.FlagSet) {
 			"what computes: auto is the fastest that this machine has; null answers at once with vectors that mean nothing, to measure the rest")
 		fs.Var(cli.NewChoice(&e.precision, "auto", "auto", "fp32", "bf16"), "precision",
 			"numbers that the engine computes with: auto is bf16 where the processor has it; part of the space id")
-		fs.Var(cli.NewCount(&e.instances, 1, 1, 1024), "instances", "batches that are computed at the same time; the threads are shared among them")
+		fs.Var(cli.NewCount(&e.instances, 1, 1, 1024), "instances", "batches that are computed at the same time, on each card or on the processor; there they share the threads")
 		fs.Var(cli.NewCount(&e.threads, 0, 0, 4096), "threads", "threads that compute, all instances together; 0 is one for each processor")
 		fs.Var(cli.NewCount(&e.maxBatch, 32, 1, 4096), "max-batch-size", "`images` of the largest batch")
 	})

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/vitrine-project/vitrine/internal/cli"
+	"github.com/vitrine-project/vitrine/internal/engine"
+	"github.com/vitrine-project/vitrine/internal/engine/cpu"
+	"github.com/vitrine-project/vitrine/internal/engine/fleet"
+	"github.com/vitrine-project/vitrine/internal/engine/null"
+	"github.com/vitrine-project/vitrine/internal/model"
+	"github.com/vitrine-project/vitrine/internal/model/repository"
+)
+
+// backend is what computes: one of the engines that --engine names.
+type backend struct {
+	// gpus are the cards that it can compute on: all that there are for nil, else those of asked that are
+	// there. An engine of the processor has none.
+	gpus func(asked []int) []int
+	// make makes the engine of one device. It keeps no reference to the model.
+	make func(o *plantOptions, m *model.Model, d fleet.Device) (engine.Engine, error)
+	// memory is how many bytes of the host's memory that engine will take.
+	memory func(o *plantOptions, c model.Config, d fleet.Device) (int64, error)
+}
+
+// backends are the engines by name; auto is one of them.
+var backends = map[string]*backend{"cpu": &cpuBackend, "null": &nullBackend}
+
+var cpuBackend = backend{
+	gpus: func([]int) []int { return nil },
+	make: func(o *plantOptions, m *model.Model, d fleet.Device) (engine.Engine, error) {
+		return cpu.New(m, o.cpuOptions(d))
+	},
+	memory: func(o *plantOptions, c model.Config, d fleet.Device) (int64, error) {
+		return cpu.Estimate(c, o.cpuOptions(d))
+	},
+}
+
+// nullBackend computes on any card that is named, as well as on none: nothing is there to be missing.
+var nullBackend = backend{
+	gpus: func(asked []int) []int { return asked },
+	make: func(o *plantOptions, m *model.Model, d fleet.Device) (engine.Engine, error) {
+		c := m.Config
+		return null.New(null.Options{Width: c.ImageSize, Height: c.ImageSize, Dim: c.EmbedDim,
+			MaxBatch: o.engine.maxBatch, InFlight: d.Instances}), nil
+	},
+	memory: func(*plantOptions, model.Config, fleet.Device) (int64, error) { return 0, nil },
+}
+
+func (e *engineFlags) backend() *backend {
+	if b, ok := backends[e.name]; ok {
+		return b
+	}
+	return &cpuBackend // auto
+}
+
+func (o *plantOptions) cpuOptions(d fleet.Device) cpu.Options {
+	return cpu.Options{Precision: engine.Precision(o.engine.precision), Threads: o.engine.threads,
+		Instances: d.Instances, MaxBatch: o.engine.maxBatch, Logger: o.log}
+}
+
+// deviceFlags say which devices compute, and when one counts as failed.
+type deviceFlags struct {
+	gpus    string
+	timeout time.Duration
+}
+
+func (d *deviceFlags) define(fs *pflag.FlagSet) {
+	cli.Group(fs, "Devices (docs/devices.md)", func(fs *pflag.FlagSet) {
+		fs.StringVar(&d.gpus, "gpus", "all", "cards that compute, each with its own --instances: `NUMBERS` separated by commas, or all. "+
+			"Engines of the processor have none; with --engine null any numbers do")
+		fs.DurationVar(&d.timeout, "device-timeout", 30*time.Second, "longest `time` of one batch on a card; one that takes longer is taken out "+
+			"and its batch computed on another. 0 is no limit")
+	})
+}
+
+// cards are the numbers of the cards that a backend is to compute on, none for the processor.
+func (d *deviceFlags) cards(e *engineFlags) ([]int, error) {
+	if d.gpus == "all" || d.gpus == "" {
+		return e.backend().gpus(nil), nil
+	}
+	var asked []int
+	for _, text := range strings.Split(d.gpus, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(text))
+		if err != nil || n < 0 || slices.Contains(asked, n) {
+			return nil, cli.Usage{Err: fmt.Errorf("--gpus %s: want different numbers of cards, separated by commas, or all", d.gpus)}
+		}
+		asked = append(asked, n)
+	}
+	have := e.backend().gpus(asked)
+	for _, n := range asked {
+		if !slices.Contains(have, n) {
+			return nil, cli.Usage{Err: fmt.Errorf("--gpus %s: --engine %s cannot compute on card %d", d.gpus, e.name, n)}
+		}
+	}
+	return have, nil
+}
+
+// places are the devices of --model: --instances on each card, or on the processor.
+func (o *plantOptions) places() ([]fleet.Device, error) {
+	places := o.stored
+	if places == nil {
+		cards, err := o.devices.cards(&o.engine)
+		if err != nil {
+			return nil, err
+		}
+		places = append(places, repository.Place{GPU: repository.CPU, Instances: o.engine.instances})
+		if len(cards) > 0 {
+			places = nil
+		}
+		for _, n := range cards {
+			places = append(places, repository.Place{GPU: n, Instances: o.engine.instances})
+		}
+	}
+	var devices []fleet.Device
+	for _, p := range places {
+		d := fleet.Device{GPU: p.GPU, Instances: p.Instances}
+		if p.GPU == repository.CPU {
+			d.GPU = fleet.CPU
+		}
+		devices = append(devices, d)
+	}
+	return devices, nil
+}
+
+// newFleet makes the engines of all devices. One that fails later is made again from weights that are
+// opened again, and from no others than these; m may be closed.
+func (o *plantOptions) newFleet(ctx context.Context, m *model.Model, devices []fleet.Device) (*fleet.Fleet, error) {
+	var opened atomic.Pointer[model.Model]
+	opened.Store(m)
+	defer opened.Store(nil)
+	hash, again := m.WeightsHash, *o
+	again.progress = nil
+	if m.Source.Synthetic && o.fallback {
+		again.model.reference = model.SyntheticReference
+	}
+	factory := func(ctx context.Context, d fleet.Device) (engine.Engine, error) {
+		if m := opened.Load(); m != nil {
+			return o.engine.backend().make(o, m, d)
+		}
+		return again.remake(ctx, d, hash)
+	}
+	f := fleet.Options{Logger: o.log}
+	if devices[0].GPU != fleet.CPU {
+		f.Timeout = o.devices.timeout // a processor that is slow has not failed
+	}
+	return fleet.New(ctx, devices, factory, f)
+}
+
+// remake makes the engine of a device from weights that must still be those of the hash.
+func (o *plantOptions) remake(ctx context.Context, d fleet.Device, hash string) (_ engine.Engine, err error) {
+	m, err := o.openModel(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	if m.WeightsHash != hash {
+		return nil, errors.New("the weights have changed since the model was loaded")
+	}
+	return o.engine.backend().make(o, m, d)
+}
