@@ -210,7 +210,10 @@ func (g *GPU) Fill(to driver.Pointer, value byte, n int) error {
 func (g *GPU) NewStream() (driver.Stream, error) {
 	unlock, err := g.begin("NewStream")
 	defer unlock()
-	return driver.Stream(g.handle("stream")), err
+	if err != nil {
+		return 0, err
+	}
+	return driver.Stream(g.handle("stream")), nil
 }
 
 // CloseStream closes it.
@@ -227,7 +230,10 @@ func (g *GPU) Synchronize(driver.Stream) error {
 func (g *GPU) NewEvent() (driver.Event, error) {
 	unlock, err := g.begin("NewEvent")
 	defer unlock()
-	return driver.Event(g.handle("event")), err
+	if err != nil {
+		return 0, err
+	}
+	return driver.Event(g.handle("event")), nil
 }
 
 // CloseEvent closes it.
@@ -247,7 +253,10 @@ func (g *GPU) Elapsed(_, _ driver.Event) (float32, error) { return 0, nil }
 func (g *GPU) Load([]byte) (driver.Module, error) {
 	unlock, err := g.begin("Load")
 	defer unlock()
-	return driver.Module(g.handle("module")), err
+	if err != nil {
+		return 0, err
+	}
+	return driver.Module(g.handle("module")), nil
 }
 
 // Unload closes a module.
