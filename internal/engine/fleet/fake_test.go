@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -228,7 +229,10 @@ func (g *rig) finish() {
 }
 
 // run embeds images that begin with the given bytes, as one batch, and checks the answer.
-func (g *rig) run(first ...byte) error {
+func (g *rig) run(first ...byte) error { return g.runOf(side, dim, first...) }
+
+// runOf is run for a model of another size.
+func (g *rig) runOf(side, dim int, first ...byte) error {
 	rows, out := make([]tensor.Row, len(first)), make([][]float32, len(first))
 	for i, b := range first {
 		r, err := g.fleet.NewRow(tensor.FormatUint8HWC)
@@ -249,12 +253,12 @@ func (g *rig) run(first ...byte) error {
 	if err != nil {
 		return err
 	}
-	var want [dim]float32
+	want := make([]float32, dim)
 	pixels := make([]byte, tensor.FormatUint8HWC.Size(side, side))
 	for i, b := range first {
 		pixels[0], pixels[1] = b, byte(i)
-		null.Vector(want[:], pixels)
-		if [dim]float32(out[i]) != want {
+		null.Vector(want, pixels)
+		if !slices.Equal(out[i], want) {
 			g.t.Errorf("row %d of %v: a wrong answer", i, first)
 		}
 	}

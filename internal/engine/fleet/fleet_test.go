@@ -45,7 +45,7 @@ func TestComplianceOfCPU(t *testing.T) {
 				return nil, err
 			}
 			defer m.Close()
-			return cpu.New(m, cpu.Options{Precision: engine.FP32, Threads: 2, Instances: d.Instances, MaxBatch: 8})
+			return cpu.New(m, cpu.Options{Precision: engine.FP32, Threads: 2, Instances: d.Instances, MaxBatch: 8, Logger: quiet})
 		})
 	})
 }

@@ -58,8 +58,8 @@ func (j *job) fill(f *Fleet, u *unit, rows []*row) {
 
 // run computes and lets go of the rows.
 func (j *job) run(ctx context.Context) {
-	j.timings, j.err = j.compute(ctx)
 	f := j.fleet
+	j.timings, j.err = f.call(ctx, j.unit, j.inner, j.out)
 	for _, r := range f.letGo(j.rows) {
 		r.giveBack() // before its unit may be closed
 	}
@@ -86,16 +86,16 @@ func (f *Fleet) letGo(rows []*row) (last []*row) {
 	return last
 }
 
-// compute is the engine's Run with a panic turned into an error: it would end the process here.
-func (j *job) compute(ctx context.Context) (_ engine.Timings, err error) {
+// call is the engine's Run with a panic turned into an error: in a job it would end the process.
+func (f *Fleet) call(ctx context.Context, u *unit, rows []tensor.Row, out [][]float32) (_ engine.Timings, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			j.fleet.log.Error("engine panicked", "engine", j.unit.spec.Name, "device", j.unit.spec.Device, "batch", len(j.inner),
+			f.log.Error("engine panicked", "engine", u.spec.Name, "device", u.spec.Device, "batch", len(rows),
 				"panic", p, "stack", string(debug.Stack()))
 			err = fault.New(fault.Internal, "the engine failed")
 		}
 	}()
-	return j.unit.engine.Run(ctx, j.inner, j.out)
+	return u.engine.Run(ctx, rows, out)
 }
 
 // reset lets go of what the job referred to.
@@ -105,8 +105,12 @@ func (j *job) reset() {
 	j.fleet, j.unit, j.err = nil, nil, nil
 }
 
-// compute runs a batch on a unit and waits for the answer, up to the timeout if there is one.
+// compute runs a batch on a unit: here if it may take as long as it likes, else in a job that is waited
+// for until the timeout.
 func (f *Fleet) compute(ctx context.Context, u *unit, rows []*row, out [][]float32, timeout time.Duration) (engine.Timings, error) {
+	if timeout <= 0 {
+		return f.computeHere(ctx, u, rows, out)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	j := f.jobs.Get().(*job)
@@ -115,27 +119,41 @@ func (f *Fleet) compute(ctx context.Context, u *unit, rows []*row, out [][]float
 	if !j.wait(timeout) {
 		return engine.Timings{}, errOverrun
 	}
-	defer f.jobs.Put(j)
-	defer j.reset()
-	if j.err != nil {
-		return engine.Timings{}, j.err
+	timings, err := j.timings, j.err
+	if err == nil {
+		for i := range out {
+			copy(out[i], j.out[i])
+		}
 	}
-	for i := range out {
-		copy(out[i], j.out[i])
+	j.reset()
+	f.jobs.Put(j)
+	return timings, err
+}
+
+// computeHere costs no other goroutine, which a batch of one on the processor would notice.
+func (f *Fleet) computeHere(ctx context.Context, u *unit, rows []*row, out [][]float32) (engine.Timings, error) {
+	j := f.jobs.Get().(*job)
+	j.inner = j.inner[:0]
+	for _, r := range rows {
+		j.inner = append(j.inner, r.inner)
 	}
-	return j.timings, nil
+	f.countJobs(u, 1)
+	defer f.countJobs(u, -1)
+	timings, err := f.call(ctx, u, j.inner, out)
+	j.reset()
+	f.jobs.Put(j)
+	return timings, err
+}
+
+func (f *Fleet) countJobs(u *unit, d int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	u.jobs += d
+	u.settle()
 }
 
 // wait waits for the job's end; false gives it up.
 func (j *job) wait(timeout time.Duration) bool {
-	if timeout <= 0 {
-		select {
-		case <-j.done:
-			return true
-		case <-j.unit.hung:
-			return false
-		}
-	}
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {
