@@ -17,6 +17,9 @@ var (
 	nan   = float32(math.NaN())
 )
 
+// batches is how many each worker of TestChaos runs.
+const batches = 300
+
 func chaos(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	n := 1 + int(seed)
@@ -52,7 +55,7 @@ func chaos(t *testing.T, seed uint64) {
 	var good, failed atomic.Int64
 	for w := range 2 * n {
 		workers.Go(func() {
-			for b := range 1000 {
+			for b := range batches {
 				switch err := g.run(byte(w), byte(b), byte(b>>8)); {
 				case err == nil:
 					good.Add(1)
@@ -68,14 +71,14 @@ func chaos(t *testing.T, seed uint64) {
 	workers.Wait()
 	close(stop)
 	vandal.Wait()
-	if good.Load()+failed.Load() != int64(2000*n) {
-		t.Errorf("%d answers and %d failures of %d batches", good.Load(), failed.Load(), 2000*n)
+	if good.Load()+failed.Load() != int64(2*batches*n) {
+		t.Errorf("%d answers and %d failures of %d batches", good.Load(), failed.Load(), 2*batches*n)
 	}
 	var executions, retries, items int64
 	for _, s := range g.fleet.Devices() {
 		executions, retries, items = executions+s.Executions, retries+s.Retries, items+s.Items
 	}
-	if executions > int64(2000*n)+retries || items != 3*good.Load() {
+	if executions > int64(2*batches*n)+retries || items != 3*good.Load() {
 		t.Errorf("%d executions with %d retries, %d items of %d answers", executions, retries, items, good.Load())
 	}
 	t.Logf("%d cards: %d answers, %d failures, %d retries, %d runs", n, good.Load(), failed.Load(), retries, executions)
