@@ -16,6 +16,7 @@ func (f *Fleet) take(ctx context.Context, not *member) (*member, *unit, error) {
 		switch {
 		case m != nil:
 			m.unit.running++
+			m.unit.jobs++ // from now on: it may be taken out before the run begins
 			return m, m.unit, nil
 		case !some:
 			return nil, nil, f.noDevice()

@@ -49,7 +49,6 @@ func (j *job) fill(f *Fleet, u *unit, rows []*row) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	u.jobs++
 	for _, r := range rows {
 		r.holds++
 		r.unit.read++
@@ -105,7 +104,7 @@ func (j *job) reset() {
 	j.fleet, j.unit, j.err = nil, nil, nil
 }
 
-// compute runs a batch on a unit: here if it may take as long as it likes, else in a job that is waited
+// compute runs a batch on a unit, on which the run is counted already (take, countJobs): here if it may take as long as it likes, else in a job that is waited
 // for until the timeout.
 func (f *Fleet) compute(ctx context.Context, u *unit, rows []*row, out [][]float32, timeout time.Duration) (engine.Timings, error) {
 	if timeout <= 0 {
@@ -137,7 +136,6 @@ func (f *Fleet) computeHere(ctx context.Context, u *unit, rows []*row, out [][]f
 	for _, r := range rows {
 		j.inner = append(j.inner, r.inner)
 	}
-	f.countJobs(u, 1)
 	defer f.countJobs(u, -1)
 	timings, err := f.call(ctx, u, j.inner, out)
 	j.reset()
@@ -145,6 +143,7 @@ func (f *Fleet) computeHere(ctx context.Context, u *unit, rows []*row, out [][]f
 	return timings, err
 }
 
+// countJobs counts a run that a unit must not be closed under, or its end.
 func (f *Fleet) countJobs(u *unit, d int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

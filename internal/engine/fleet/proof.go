@@ -27,6 +27,7 @@ func (f *Fleet) prove(ctx context.Context, u *unit) (answer []float32, err error
 	paint(r.Bytes(), format)
 	for _, n := range append(slices.Repeat([]int{1}, u.spec.InFlight), u.spec.Batches...) {
 		out := outputs(u.spec, n)
+		f.countJobs(u, 1)
 		if _, err := f.compute(ctx, u, slices.Repeat([]*row{r}, n), out, f.timeout); err != nil {
 			return nil, err
 		}
