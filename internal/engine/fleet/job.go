@@ -104,8 +104,8 @@ func (j *job) reset() {
 	j.fleet, j.unit, j.err = nil, nil, nil
 }
 
-// compute runs a batch on a unit, on which the run is counted already (take, countJobs): here if it may take as long as it likes, else in a job that is waited
-// for until the timeout.
+// compute runs a batch on a unit, on which the run is counted already (take, countJobs): here if it may
+// take as long as it likes, else in a job that is waited for until the timeout.
 func (f *Fleet) compute(ctx context.Context, u *unit, rows []*row, out [][]float32, timeout time.Duration) (engine.Timings, error) {
 	if timeout <= 0 {
 		return f.computeHere(ctx, u, rows, out)
