@@ -106,7 +106,7 @@ func TestMadeAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	device := fleet.Device{GPU: fleet.CPU, Instances: 2}
-	e, err := o.remake(t.Context(), device, hash)
+	e, err := o.remake(t.Context(), backends[o.engine.name], device, hash)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestMadeAgain(t *testing.T) {
 	}
 	o.model.reference = model.SyntheticReference + ":ViT-B-32"
 	o.engine.name = "null"
-	if _, err := o.remake(t.Context(), device, hash); err == nil || !strings.Contains(err.Error(), "the weights have changed") {
+	if _, err := o.remake(t.Context(), backends[o.engine.name], device, hash); err == nil || !strings.Contains(err.Error(), "the weights have changed") {
 		t.Errorf("%v", err)
 	}
 }

@@ -193,11 +193,7 @@ func (b *benchRun) open(ctx context.Context, t *plan.Target) (*scenario.Engine, 
 	}
 	weights := time.Since(began)
 	began = time.Now()
-	devices, err := o.places()
-	if err != nil {
-		return nil, errors.Join(err, m.Close())
-	}
-	e, err := o.engine.backend().make(&o, m, devices[0])
+	e, err := o.bareEngine(m)
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}

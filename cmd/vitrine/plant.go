@@ -84,25 +84,12 @@ func buildPlant(ctx context.Context, o plantOptions) (*plant, error) {
 // assemblePlant puts everything together, once there is memory for it.
 func assemblePlant(ctx context.Context, o plantOptions) (_ *plant, err error) {
 	began := time.Now()
-	devices, err := o.places()
-	if err != nil {
+	if _, err := o.places(); err != nil { // before anything slow
 		return nil, err
 	}
 	m, err := o.openModel(ctx)
 	if err != nil {
 		return nil, err
-	}
-	free, err := o.reserve(m, devices)
-	if err != nil {
-		return nil, errors.Join(err, m.Close())
-	}
-	defer func() {
-		if err != nil {
-			free()
-		}
-	}()
-	if err := ctx.Err(); err != nil { // to pack the weights takes a while
-		return nil, errors.Join(err, m.Close())
 	}
 	plan := preproc.PlanFor(m.Config)
 	plan.EXIF = o.image.rotate
@@ -111,10 +98,15 @@ func assemblePlant(ctx context.Context, o plantOptions) (_ *plant, err error) {
 		return nil, errors.Join(err, m.Close())
 	}
 	step := time.Now()
-	e, err := o.newFleet(ctx, m, devices)
+	e, devices, free, err := o.newEngines(ctx, m)
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
+	defer func() {
+		if err != nil {
+			free()
+		}
+	}()
 	phase(o.log, "engine", step, "engine", e.Spec().Name, "variant", e.Spec().Variant, "precision", e.Spec().Precision,
 		"devices", devices, "in_flight", e.Spec().InFlight, "jpeg", pipeline.JPEG())
 	meta := o.metadata(m, plan, e.Spec())
@@ -129,10 +121,10 @@ func assemblePlant(ctx context.Context, o plantOptions) (_ *plant, err error) {
 }
 
 // reserve takes the engine's memory from the budget.
-func (o *plantOptions) reserve(m *model.Model, devices []fleet.Device) (free func(), err error) {
+func (o *plantOptions) reserve(b *backend, m *model.Model, devices []fleet.Device) (free func(), err error) {
 	var all int64
 	for _, d := range devices {
-		n, err := o.engine.backend().memory(o, m.Config, d)
+		n, err := b.memory(o, m.Config, d)
 		if err != nil {
 			return nil, err
 		}

@@ -12,7 +12,8 @@ import (
 	"github.com/vitrine-project/vitrine/internal/model"
 )
 
-// TestComplianceOnCards runs the suite on all cards of this machine together.
+// TestComplianceOnCards runs the suite on all cards of this machine together; a single card is two devices,
+// so that rows of one are computed by the other.
 func TestComplianceOnCards(t *testing.T) {
 	n, err := driver.Count()
 	if err != nil {
@@ -29,12 +30,12 @@ func TestComplianceOnCards(t *testing.T) {
 	}
 	defer m.Close()
 	var devices []Device
-	for i := range n {
+	for i := range max(n, 2) {
 		devices = append(devices, Device{GPU: i, Instances: 2})
 	}
 	enginetest.Run(t, func(t *testing.T) engine.Engine {
 		f, err := New(t.Context(), devices, func(_ context.Context, d Device) (engine.Engine, error) {
-			return cuda.New(m, cuda.Options{Device: d.GPU, Instances: d.Instances, MaxBatch: 24, Logger: quiet})
+			return cuda.New(m, cuda.Options{Device: d.GPU % n, Instances: d.Instances, MaxBatch: 24, Logger: quiet})
 		}, Options{Timeout: 30 * time.Second})
 		if err != nil {
 			t.Fatal(err)
