@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
@@ -78,10 +79,16 @@ func New(o Options) *Server {
 	return s
 }
 
+// readBuffer is how many bytes one read of a connection takes at most. The buffer is lent to a connection
+// only while it has data that it has not read.
+const readBuffer = 128 << 10
+
 func (s *Server) options() []grpc.ServerOption {
 	k := &s.o.Keepalive
 	own := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec()),
+		experimental.BufferPool(&buffers),
+		grpc.ReadBufferSize(readBuffer),
 		grpc.MaxRecvMsgSize(s.o.MaxMessage),
 		grpc.ConnectionTimeout(10 * time.Second),
 		grpc.UnaryInterceptor(s.unary),
