@@ -32,6 +32,7 @@ var rules = []rule{
 	{"internal/service", []string{"internal/front", "internal/lab"}, "nothing loops back up to a protocol"},
 	{"internal/wire", []string{"internal/telemetry", "internal/service", "internal/front", "internal/oip", "internal/engine", "internal/batcher", "internal/lab"}, "protocol types: the client and the laboratory share them with the server"},
 	{"internal/oip", []string{"internal/front", "internal/batcher", "internal/engine", "internal/lab"}, "the protocol does not know who carries it, nor what computes"},
+	{"internal/front/door", []string{"internal/front", "internal/service", "internal/oip", "internal/telemetry"}, "who comes in is decided before anything is known of the request"},
 	{"internal/front", []string{"internal/engine", "internal/batcher", "internal/lab"}, "a front talks to service.Model only"},
 	{"internal/vectorfile", []string{"internal/engine", "internal/service", "internal/front", "internal/lab"}, "a file of vectors does not care who computed them"},
 	{"internal/lab", []string{"internal/front", "internal/batcher"}, "the laboratory shares only wire formats with the server"},

@@ -10,7 +10,7 @@ import (
 	"log/slog"
 	randv2 "math/rand/v2"
 	"os"
-	"path/filepath"
+	"regexp"
 	"time"
 
 	"github.com/vitrine-project/vitrine/internal/lab/host"
@@ -126,12 +126,17 @@ func runID() string {
 	return hex.EncodeToString(id[:])
 }
 
-// commandLine is this process's, without the folder of the program.
+// commandLine is this process's, without folders: a record names no machine.
 func commandLine() []string {
-	args := append([]string{}, os.Args...)
-	args[0] = filepath.Base(args[0])
+	var args []string
+	for _, a := range os.Args {
+		args = append(args, absolutePath.ReplaceAllString(a, "$1"))
+	}
 	return args
 }
+
+// absolutePath is a path from the root, up to its last part; a URL's host has two slashes before it.
+var absolutePath = regexp.MustCompile(`(^|[\s=:'"])/(?:[^/\s'"]+/)+`)
 
 // finish closes the record, prints what is in it, and turns the tally into the command's error.
 func (b *benchRun) finish(w *record.Writer, tally scenario.Tally, err error) error {

@@ -25,6 +25,7 @@ type door struct {
 	server   *http.Server
 	handler  atomic.Pointer[http.Handler]
 	failed   chan error
+	tls      bool
 }
 
 // openDoor listens on an address; nil where the address is "off". flag names it in errors.
@@ -41,7 +42,7 @@ func openDoor(flag, address string, o front.ServerOptions) (*door, error) {
 	case err != nil:
 		return nil, cli.Usage{Err: fmt.Errorf("%s %s: %w", flag, address, err)}
 	}
-	d := &door{listener: l, failed: make(chan error, 1)}
+	d := &door{listener: l, failed: make(chan error, 1), tls: o.TLS != nil}
 	d.set(http.NotFoundHandler())
 	d.server = front.NewServer(http.HandlerFunc(d.serve), o)
 	return d, nil
@@ -58,10 +59,17 @@ func (d *door) start() {
 		return
 	}
 	go func() {
-		if err := d.server.Serve(d.listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := d.answer(); !errors.Is(err, http.ErrServerClosed) {
 			d.failed <- err
 		}
 	}()
+}
+
+func (d *door) answer() error {
+	if d.tls {
+		return d.server.ServeTLS(d.listener, "", "") // the configuration has the certificate
+	}
+	return d.server.Serve(d.listener)
 }
 
 // failure reports a listener that broke; never for a door that is off.
@@ -85,14 +93,18 @@ func (d *door) shutdown(ctx context.Context) error {
 
 // url is how a program on this machine reaches the door.
 func (d *door) url() string {
+	scheme := "http://"
+	if d.tls {
+		scheme = "https://"
+	}
 	host, port, err := net.SplitHostPort(d.listener.Addr().String())
 	if err != nil {
-		return "http://" + d.listener.Addr().String()
+		return scheme + d.listener.Addr().String()
 	}
 	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
 		host = "localhost"
 	}
-	return "http://" + net.JoinHostPort(host, port)
+	return scheme + net.JoinHostPort(host, port)
 }
 
 // loopbackOnly tells whether every address can be reached from this machine alone. A name counts only

@@ -21,15 +21,20 @@ import (
 type grpcFlags struct {
 	address    string
 	maxMessage cli.Bytes
+	memory     cli.Bytes
+	compress   string
 	keepalive  oipgrpc.Keepalive
 }
 
 func (g *grpcFlags) define(fs *pflag.FlagSet) {
-	g.maxMessage = 64 << 20
+	g.maxMessage, g.memory = 64<<20, 1<<30
 	k := &g.keepalive
 	cli.Group(fs, "gRPC (times as in Triton: milliseconds, or with a unit)", func(fs *pflag.FlagSet) {
 		fs.StringVar(&g.address, "grpc", "127.0.0.1:8001", "`ADDRESS` of the Open Inference Protocol's gRPC service; off for none")
 		fs.Var(&g.maxMessage, "grpc-max-message-size", "`bytes` of the largest request or answer")
+		fs.Var(&g.memory, "grpc-message-memory", "`bytes` of all messages held at once; calls beyond get RESOURCE_EXHAUSTED")
+		fs.Var(cli.NewChoice(&g.compress, "none", "none", "low", "medium", "high"), "grpc-infer-response-compression-level",
+			"how much answers to inference are compressed, among what the client takes: low is gzip, medium and high deflate")
 		fs.Var(newMilliseconds(&k.Time, 2*time.Hour), "grpc-keepalive-time", "idle `time` of a connection before the server pings its client")
 		fs.Var(newMilliseconds(&k.Timeout, 20*time.Second), "grpc-keepalive-timeout", "longest `time` for the answer to a ping")
 		fs.BoolVar(&k.PermitWithoutCalls, "grpc-keepalive-permit-without-calls", false, "let clients ping with no call under way")
@@ -95,6 +100,7 @@ func openGRPC(g *grpcFlags, o oipgrpc.Options) (*grpcDoor, error) {
 		return nil, cli.Usage{Err: fmt.Errorf("--grpc %s: %w", g.address, err)}
 	}
 	o.MaxMessage, o.Keepalive = int(g.maxMessage), g.keepalive
+	o.Memory, o.Compression = int64(g.memory), oipgrpc.Compression(g.compress)
 	return &grpcDoor{Server: oipgrpc.New(o), listener: l, failed: make(chan error, 1)}, nil
 }
 
@@ -143,7 +149,8 @@ func closed(err error) error {
 
 // grpcOptions are the parts of the server that gRPC shares with HTTP.
 func (s *server) grpcOptions(log *slog.Logger) oipgrpc.Options {
-	return oipgrpc.Options{Logger: log, AccessLog: s.o.accessLog, Observer: s.metrics, RequestTimeout: s.o.requestTimeout}
+	return oipgrpc.Options{Logger: log, AccessLog: s.o.accessLog, Observer: s.metrics, RequestTimeout: s.o.requestTimeout,
+		Guard: s.doors.guard, Server: s.doors.grpcOptions()}
 }
 
 // openModels lets gRPC requests in.

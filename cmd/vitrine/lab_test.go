@@ -305,6 +305,18 @@ func TestLink(t *testing.T) {
 	}
 }
 
+func TestACommandLineNamesNoFolders(t *testing.T) {
+	for in, want := range map[string]string{
+		"/usr/local/bin/vitrine": "vitrine", "--out=/home/me/r.jsonl.zst": "--out=r.jsonl.zst", "python=/opt/venv/bin/python": "python=python",
+		"http://127.0.0.1:8000/metrics": "http://127.0.0.1:8000/metrics", "studies/reference.yaml": "studies/reference.yaml",
+		"fastapi_options=--python /opt/venv/bin/python": "fastapi_options=--python python", "./vitrine": "./vitrine",
+	} {
+		if got := absolutePath.ReplaceAllString(in, "$1"); got != want {
+			t.Errorf("%s becomes %s, want %s", in, got, want)
+		}
+	}
+}
+
 func TestBenchUsage(t *testing.T) {
 	for _, c := range []struct {
 		args []string

@@ -26,11 +26,15 @@ func (l *logFlags) logger(w io.Writer) *slog.Logger {
 	if err := level.UnmarshalText([]byte(l.level)); err != nil {
 		level = slog.LevelInfo
 	}
-	o := &slog.HandlerOptions{Level: level, ReplaceAttr: durations}
+	return slog.New(l.handler(w, level))
+}
+
+func (l *logFlags) handler(w io.Writer, least slog.Level) slog.Handler {
+	o := &slog.HandlerOptions{Level: least, ReplaceAttr: durations}
 	if l.format == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
+		return slog.NewJSONHandler(w, o)
 	}
-	return slog.New(slog.NewTextHandler(w, o))
+	return slog.NewTextHandler(w, o)
 }
 
 // durations writes times as people and machines both read them: "12.3ms", not nanoseconds.

@@ -37,6 +37,7 @@ type serveOptions struct {
 	oip            oipFlags
 	repository     repositoryFlags
 	grpc           grpcFlags
+	door           doorFlags
 	log            logFlags
 	accessLog      bool
 	pprof          bool
@@ -106,6 +107,7 @@ func (o *serveOptions) define(fs *pflag.FlagSet) {
 	o.repository.define(fs)
 	o.oip.define(fs)
 	o.grpc.define(fs)
+	o.door.define(fs)
 	cli.Group(fs, "Requests", func(fs *pflag.FlagSet) {
 		fs.Var(&o.maxBody, "max-body", "`bytes` of the largest request body")
 		fs.Var(&o.bodyMemory, "body-memory", "`bytes` of all request bodies held at once; more get 429")
@@ -127,6 +129,8 @@ func (o *serveOptions) define(fs *pflag.FlagSet) {
 type server struct {
 	o       *serveOptions
 	log     *slog.Logger
+	logs    *logSwitch
+	doors   *doors
 	data    *door
 	admin   *door     // nil if off
 	grpc    *grpcDoor // nil if off
@@ -143,10 +147,13 @@ type server struct {
 }
 
 func runServe(ctx context.Context, o *serveOptions, std streams) error {
-	s, err := newServer(o, o.log.logger(std.err))
+	log, logs := o.log.switchable(std.err)
+	s, err := newServer(o, log)
 	if err != nil {
 		return err
 	}
+	s.logs = logs
+	s.doors.watch(ctx)
 	s.data.start()
 	s.admin.start()
 	s.grpc.start()
@@ -191,17 +198,20 @@ func newServer(o *serveOptions, log *slog.Logger) (*server, error) {
 	if o.http == closedDoor {
 		return nil, cli.Usage{Err: errors.New("--http off: there would be nothing to serve")}
 	}
+	if s.doors, err = newDoors(&o.door, log); err != nil {
+		return nil, err
+	}
 	if err := o.repository.check(); err != nil {
 		return nil, err
 	}
 	if o.space != "" && len(o.repository.dirs) > 0 && !o.model.given {
 		return nil, cli.Usage{Err: errors.New("--space is that of --model; a model of --model-repository has the parameter \"space\" in its config.pbtxt")}
 	}
-	limits := front.ServerOptions{Logger: log, WriteTimeout: max(3*time.Minute, o.bodyTimeout+o.requestTimeout)}
+	limits := front.ServerOptions{Logger: log, TLS: s.doors.tls, WriteTimeout: max(3*time.Minute, o.bodyTimeout+o.requestTimeout)}
 	if s.data, err = openDoor("--http", o.http, limits); err != nil {
 		return nil, err
 	}
-	if s.admin, err = openDoor("--metrics", o.metrics, front.ServerOptions{Logger: log}); err != nil {
+	if s.admin, err = openDoor("--metrics", o.metrics, front.ServerOptions{Logger: log, TLS: s.doors.metricsTLS()}); err != nil {
 		return nil, errors.Join(err, s.data.listener.Close())
 	}
 	limit := limitMemory()
@@ -214,18 +224,20 @@ func newServer(o *serveOptions, log *slog.Logger) (*server, error) {
 	s.front = front.New(front.Options{
 		Logger: log, AccessLog: o.accessLog, Observer: s.metrics, MaxBody: int64(o.maxBody),
 		BodyBudget: int64(o.bodyMemory), BodyTimeout: o.bodyTimeout, RequestTimeout: o.requestTimeout,
+		Guard: s.doors.guard,
 	})
 	if s.grpc, err = openGRPC(&o.grpc, s.grpcOptions(log)); err != nil {
 		s.hangUp()
 		return nil, err
 	}
-	s.ops = ops.New(ops.Options{Front: s.front, Version: b.Version, Metrics: s.metrics.Handler(), Pprof: o.pprof})
+	s.ops = ops.New(ops.Options{Front: s.front, Version: b.Version, Metrics: s.metrics.Handler(), Pprof: o.pprof, Guard: s.doors.metricsGuard()})
 	s.data.set(s.loadingHandler())
 	if s.admin != nil {
 		mux := http.NewServeMux()
 		s.ops.RegisterMetrics(mux)
 		s.admin.set(mux)
 	}
+	o.warnOpen(log)
 	phase(log, "listening", s.began, "http", s.data.listener.Addr().String(), "version", b.Version)
 	return s, nil
 }
@@ -259,6 +271,9 @@ func (s *server) load(ctx context.Context, progress *os.File) (err error) {
 		}
 	}
 	if s.oip, err = s.newOIP(); err != nil {
+		return err
+	}
+	if err = s.followLog(); err != nil {
 		return err
 	}
 	return s.startRepository(ctx)
@@ -300,9 +315,9 @@ func (s *server) open(std streams) {
 		fmt.Fprintf(std.out, "gRPC on %s\n", s.grpc.listener.Addr())
 	}
 	if meta.Name != "" {
-		fmt.Fprintf(std.out, "try: curl --data-binary @photo.jpg %s/embed\n", url)
+		fmt.Fprintf(std.out, "try: curl%s --data-binary @photo.jpg %s/embed\n", s.o.door.curl(), url)
 	} else {
-		fmt.Fprintf(std.out, "try: curl -X POST %s/v2/repository/index\n", url)
+		fmt.Fprintf(std.out, "try: curl%s -X POST %s/v2/repository/index\n", s.o.door.curl(), url)
 	}
 	if s.admin != nil {
 		fmt.Fprintf(std.out, "metrics on %s/metrics\n", s.admin.url())

@@ -38,11 +38,13 @@ const (
 	Unauthenticated
 	// Forbidden is a restricted API group.
 	Forbidden
+	// Exists is something that is to be made and is there already.
+	Exists
 )
 
 var kindNames = [...]string{
 	"internal", "invalid", "not_found", "too_large", "unsupported_media", "unimplemented",
-	"exhausted", "unavailable", "timeout", "canceled", "unauthenticated", "forbidden",
+	"exhausted", "unavailable", "timeout", "canceled", "unauthenticated", "forbidden", "exists",
 }
 
 // String is the kind's name in logs and metrics.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/vitrine-project/vitrine/internal/fault"
+	"github.com/vitrine-project/vitrine/internal/front/door"
 	"github.com/vitrine-project/vitrine/internal/telemetry"
 )
 
@@ -26,6 +27,7 @@ type Exchange struct {
 	Timeline telemetry.Timeline
 
 	front    *Front
+	key      string // the name of the client's API key
 	trace    telemetry.Trace
 	received time.Time
 	status   int
@@ -102,6 +104,10 @@ type Route struct {
 	Fail func(x *Exchange, err error)
 	// Quiet routes are neither logged nor observed: probes and scrapes.
 	Quiet bool
+	// Open routes need no API key: liveness and readiness.
+	Open bool
+	// Group is the restricted group that the route belongs to; none if empty.
+	Group door.Group
 }
 
 // Register adds the route. It takes the path whole: methods it lacks are answered 405 by its Fail.
@@ -151,6 +157,9 @@ func (f *Front) answer(x *Exchange, r *http.Request, route *Route, allow string)
 			x.fail(route, err)
 		}
 	}()
+	if err := x.admit(r, route); err != nil {
+		return err
+	}
 	method := r.Method
 	h := route.Methods[method]
 	if h == nil && method == http.MethodHead {
@@ -166,6 +175,25 @@ func (f *Front) answer(x *Exchange, r *http.Request, route *Route, allow string)
 	}
 	x.Header()["Allow"] = []string{allow}
 	return ErrMethod
+}
+
+// admit asks a request for its key and for its group's header.
+func (x *Exchange) admit(r *http.Request, route *Route) (err error) {
+	if !route.Open {
+		if x.key, err = x.front.guard.AdmitHTTP(r.Header); err != nil {
+			x.Header()["Www-Authenticate"] = []string{door.Challenge}
+			return err
+		}
+	}
+	if route.Group == "" {
+		return nil
+	}
+	return x.Restricted(route.Group, r)
+}
+
+// Restricted is the error of a request that lacks the header of a group.
+func (x *Exchange) Restricted(group door.Group, r *http.Request) error {
+	return x.front.guard.RestrictedHTTP(group, r.Header)
 }
 
 func (x *Exchange) recovered(p any, r *http.Request) error {
@@ -206,7 +234,7 @@ func (x *Exchange) report(r *http.Request, route *Route, err error) {
 	f := x.front
 	record := telemetry.Record{
 		ID: x.ID, Trace: x.trace, Protocol: "http", Method: r.Method, Route: route.Path, Code: x.status,
-		Model: x.Model, Items: x.Items, BytesIn: x.bytesIn, BytesOut: x.bytesOut, Remote: r.RemoteAddr,
+		Model: x.Model, Items: x.Items, BytesIn: x.bytesIn, BytesOut: x.bytesOut, Remote: r.RemoteAddr, Key: x.key,
 		Err: err, Timeline: x.Timeline,
 	}
 	if f.observer != nil {

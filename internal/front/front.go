@@ -34,6 +34,7 @@ var codes = [...]struct {
 	fault.Canceled:         {StatusClientClosed, 1},
 	fault.Unauthenticated:  {http.StatusUnauthorized, 16},
 	fault.Forbidden:        {http.StatusForbidden, 7},
+	fault.Exists:           {http.StatusConflict, 6},
 }
 
 // Status is the HTTP status of a failed request. A queue or deadline that ran out is 504, a body that

@@ -295,7 +295,7 @@ func TestPanics(t *testing.T) {
 }
 
 func TestStatusTable(t *testing.T) {
-	for k := fault.Internal; k <= fault.Forbidden; k++ {
+	for k := fault.Internal; k <= fault.Exists; k++ {
 		err := fmt.Errorf("wrapped: %w", fault.New(k, "x"))
 		if s := Status(err); s < 400 || s == 500 != (k == fault.Internal) {
 			t.Errorf("%v: HTTP %d", k, s)

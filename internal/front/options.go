@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/vitrine-project/vitrine/internal/front/door"
 	"github.com/vitrine-project/vitrine/internal/telemetry"
 )
 
@@ -19,6 +20,7 @@ type Options struct {
 	BodyTimeout    time.Duration // for a body to arrive whole; 30 s
 	RequestTimeout time.Duration // from the first byte to the answer; 60 s
 	Header         http.Header   // set on every answer; keys in canonical form
+	Guard          *door.Guard   // asks requests for keys; nil lets everybody in
 }
 
 // Observer is told of every finished request, once; *telemetry.Metrics is one.
@@ -35,6 +37,7 @@ type Front struct {
 	bodyTimeout    time.Duration
 	requestTimeout time.Duration
 	header         http.Header
+	guard          *door.Guard
 	budget         budget
 	buffers        bufferPool
 	draining       atomic.Bool
@@ -44,7 +47,7 @@ type Front struct {
 // New returns a Front.
 func New(o Options) *Front {
 	f := &Front{
-		log: o.Logger, accessLog: o.AccessLog, observer: o.Observer, header: o.Header,
+		log: o.Logger, accessLog: o.AccessLog, observer: o.Observer, header: o.Header, guard: o.Guard,
 		maxBody:        or(o.MaxBody, 64<<20),
 		bodyTimeout:    or(o.BodyTimeout, 30*time.Second),
 		requestTimeout: or(o.RequestTimeout, time.Minute),

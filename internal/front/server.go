@@ -2,6 +2,7 @@ package front
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net/http"
 	"time"
@@ -14,9 +15,11 @@ type ServerOptions struct {
 	IdleTimeout       time.Duration // 2 min
 	WriteTimeout      time.Duration // from the end of the header to the end of the answer; 3 min
 	MaxHeaderBytes    int           // 64 KiB
+	TLS               *tls.Config   // nil speaks none; with it serve by ServeTLS
 }
 
-// NewServer returns a server that speaks HTTP/1.1 and, by prior knowledge, unencrypted HTTP/2. The
+// NewServer returns a server that speaks HTTP/1.1 and HTTP/2, the latter by prior knowledge, or with TLS
+// by ALPN. The
 // time for a body is the front's to limit (Options.BodyTimeout), since only it knows when one is read.
 func NewServer(h http.Handler, o ServerOptions) *http.Server {
 	s := &http.Server{
@@ -28,7 +31,11 @@ func NewServer(h http.Handler, o ServerOptions) *http.Server {
 		Protocols:         new(http.Protocols),
 	}
 	s.Protocols.SetHTTP1(true)
-	s.Protocols.SetUnencryptedHTTP2(true)
+	s.Protocols.SetHTTP2(o.TLS != nil)
+	s.Protocols.SetUnencryptedHTTP2(o.TLS == nil)
+	if o.TLS != nil {
+		s.TLSConfig = o.TLS.Clone() // the server adds to it, and another may share it
+	}
 	if o.Logger != nil {
 		s.ErrorLog = slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn)
 	}

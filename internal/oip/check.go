@@ -155,7 +155,7 @@ func (r *Request) checkInput(meta *Metadata, in *Input, batched bool) error {
 		return fault.New(fault.Invalid, "unexpected inference input '%s' for model '%s'", in.Name, meta.Name)
 	}
 	if spec.DType != in.DType {
-		return r.refuse("inference input '%s' data-type is '%v', but model '%s' expects '%v'", in.Name, in.DType, meta.Name, spec.DType)
+		return r.refuse("inference input '%s' data-type is '%s', but model '%s' expects '%v'", in.Name, TypeName(in.DType), meta.Name, spec.DType)
 	}
 	if !fits(in.Shape, spec.Shape) {
 		note := ""
@@ -165,7 +165,15 @@ func (r *Request) checkInput(meta *Metadata, in *Input, batched bool) error {
 		return r.refuse("unexpected shape for input '%s' for model '%s'. Expected %s, got %s. %s",
 			in.Name, meta.Name, shapeText(spec.Shape), shapeText(in.Shape), note)
 	}
-	return r.checkBytes(meta.Name, in)
+	return r.checkBytes(meta.Name, in, batched)
+}
+
+// TypeName is a data type's name in Triton's errors.
+func TypeName(d tensor.DType) string {
+	if d == tensor.Invalid {
+		return "<invalid>"
+	}
+	return d.String()
 }
 
 const batchNote = "NOTE: Setting a non-zero max_batch_size in the model config requires a batch dimension to be prepended to each input shape. " +
@@ -188,8 +196,12 @@ func shapeText(shape []int64) string {
 }
 
 // checkBytes makes sure that an input has the bytes that its shape needs, wherever they are.
-func (r *Request) checkBytes(model string, in *Input) error {
-	n, ok := Elements(in.Shape)
+func (r *Request) checkBytes(model string, in *Input, batched bool) error {
+	shape := in.Shape
+	if batched && len(shape) > 0 && shape[0] == 0 && in.DType != tensor.Bytes {
+		shape = shape[1:] // Triton counts a batch of none as one
+	}
+	n, ok := Elements(shape)
 	if !ok {
 		return r.refuse("input '%s' has a shape that is too large: %s", in.Name, shapeText(in.Shape))
 	}
@@ -228,7 +240,7 @@ func (r *Request) checkStrings(model string, in *Input, n int64) error {
 		size := uint64(binary.LittleEndian.Uint32(b))
 		if uint64(len(b)-4) < size {
 			if have == n {
-				return r.refuse("incomplete string data for inference input '%s' for model '%s', expecting string of length %d but only %d bytes available", in.Name, model, size, len(b)-4)
+				return fault.New(fault.Invalid, "incomplete string data for inference input '%s', expecting string of length %d but only %d bytes available", in.Name, size, len(b)-4)
 			}
 			return r.refuse("expected %d string elements for inference input '%s' for model '%s', got %d", n, in.Name, model, have)
 		}

@@ -214,7 +214,7 @@ func parseVersion(s string) (int64, error) {
 		return 0, fault.New(fault.Invalid, "failed to get model version from specified version string '%s' (details: stol), version should be an integral value > 0", s)
 	}
 	if v < 0 {
-		return 0, fault.New(fault.Invalid, "failed to get model version from specified version string '%s', version should be an integral value > 0", s)
+		return 0, fault.New(fault.Invalid, "invalid model version specified '%s' , version should be an integral value > 0", s)
 	}
 	return v, nil
 }

@@ -94,7 +94,9 @@ func (s *Server) findMemory(r *Request) error {
 	}
 	for i := range r.Outputs {
 		if at := r.Outputs[i].Memory; at != nil {
-			if err := s.Regions.exists(at); err != nil {
+			part := *at
+			part.Size = max(at.Size, 1) // how many bytes an output needs is told once it is known
+			if err := s.Regions.exists(&part); err != nil {
 				return err
 			}
 		}

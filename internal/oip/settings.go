@@ -107,7 +107,13 @@ func checkTraceNumber(k string, v []string) error {
 	if err != nil {
 		return fault.New(fault.Invalid, "Unable to parse '%s', got: %s", k, v[0])
 	}
-	if n < 0 && (k != "trace_count" || n < -1) {
+	if k == "trace_count" {
+		if n < -1 {
+			return fault.New(fault.Invalid, "Unable to parse '%s'. Expecting value >= -1, got: %d", k, n)
+		}
+		return nil
+	}
+	if n < 0 {
 		return fault.New(fault.Invalid, "Unable to parse '%s', expect value >= 0, got: %d", k, n)
 	}
 	return nil

@@ -50,7 +50,7 @@ func (g *Regions) Register(name, key string, offset, size uint64) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if _, ok := g.regions[name]; ok {
-		return fault.New(fault.Invalid, "shared memory region '%s' already in manager", name)
+		return fault.New(fault.Exists, "shared memory region '%s' already in manager", name)
 	}
 	r, err := mapRegion(g.root, name, key, offset, size)
 	if err != nil {

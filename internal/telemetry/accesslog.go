@@ -20,6 +20,7 @@ type Record struct {
 	BytesIn  int64
 	BytesOut int64
 	Remote   string // the client's address
+	Key      string // the name of the client's API key, never the key
 	Err      error  // the request's failure, nil if it was answered
 	Timeline Timeline
 }
@@ -63,7 +64,7 @@ func (r *Record) level() slog.Level {
 // appendOptional adds what not every request has.
 func (r *Record) appendOptional(a []slog.Attr) []slog.Attr {
 	for _, s := range [...]struct{ key, value string }{
-		{"method", r.Method}, {"model", r.Model}, {"remote", r.Remote},
+		{"method", r.Method}, {"model", r.Model}, {"remote", r.Remote}, {"key", r.Key},
 	} {
 		if s.value != "" {
 			a = append(a, slog.String(s.key, s.value))

@@ -240,36 +240,17 @@ func (s *scanner) float32s(dst []byte) error {
 				p = s.p
 				continue
 			}
-			p = s.p
 		} else {
-			if i == len(dst) {
-				s.p = p
-				return errTrueShape
-			}
-			if p >= len(b) || b[p] != '-' && b[p]-'0' > 9 && b[p] != 'N' && b[p] != 'I' {
-				s.p = p
-				return s.notNumber(tensor.FP32)
-			}
-			n, err := scanNumber(b, p)
-			if err != nil {
+			var more bool
+			var err error
+			if more, err = s.float32(dst[i:], p); err != nil {
 				return err
 			}
-			f, err := n.float32(b, p)
-			if err != nil {
-				return err
-			}
-			binary.LittleEndian.PutUint32(dst[i:], math.Float32bits(f))
-			i += 4
-			p = n.end
-			if p < len(b) && b[p] == ',' {
-				p++
-				if p < len(b) && b[p] == ' ' {
-					p++ // where the fast path begins
-				}
+			i, p = i+4, s.p
+			if more {
 				continue
 			}
 		}
-		s.p = p
 		for depth > 0 && s.next() == ']' {
 			s.p++
 			depth--
@@ -287,6 +268,38 @@ func (s *scanner) float32s(dst []byte) error {
 		return errTrueShape
 	}
 	return nil
+}
+
+// float32 reads the value at p and a comma right behind it, if there is one: then more values follow,
+// at the scanner's position.
+func (s *scanner) float32(dst []byte, p int) (more bool, err error) {
+	b := s.b
+	s.p = p
+	if len(dst) == 0 {
+		return false, errTrueShape
+	}
+	if p >= len(b) || b[p] != '-' && b[p]-'0' > 9 && b[p] != 'N' && b[p] != 'I' {
+		return false, s.notNumber(tensor.FP32)
+	}
+	n, err := scanNumber(b, p)
+	if err != nil {
+		return false, err
+	}
+	f, err := n.float32(b, p)
+	if err != nil {
+		return false, err
+	}
+	binary.LittleEndian.PutUint32(dst, math.Float32bits(f))
+	if p = n.end; p < len(b) && b[p] == ',' {
+		p++
+		if p < len(b) && b[p] == ' ' {
+			p++ // where the fast path begins
+		}
+		s.p = p
+		return true, nil
+	}
+	s.p = p
+	return false, nil
 }
 
 // strings reads BYTES elements: each its length in four bytes and then itself. Triton does not compare

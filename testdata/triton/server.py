@@ -48,14 +48,14 @@ class NotReady(Exception):
 class Triton:
     """A running server; use it in a with statement."""
 
-    def __init__(self, root, http, grpc, metrics, options=()):
+    def __init__(self, root, http, grpc, metrics, options=(), headers={}):
         models = repository(root)
         load = [f"--load-model={m}" for m in sorted(os.listdir(models)) if m not in NOT_LOADED]
         library = sysconfig.get_config_var("LIBDIR")
         env = dict(os.environ, TRANSCRIPT_SITE_PACKAGES=SITE,
                    LD_LIBRARY_PATH=f"{SITE}/nvidia_pytriton.libs:{library}")
         self.log = open(f"{root}/triton.log", "w")
-        self.http = http
+        self.http, self.headers = http, headers
         self.process = subprocess.Popen([
             f"{SITE}/pytriton/tritonserver/bin/tritonserver",
             f"--model-repository={models}", f"--backend-directory={backend(root)}",
@@ -71,7 +71,8 @@ class Triton:
         until = time.monotonic() + 300
         while time.monotonic() < until and self.process.poll() is None:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self.http}/v2/health/ready", timeout=2)
+                probe = urllib.request.Request(f"http://127.0.0.1:{self.http}/v2/health/ready", headers=self.headers)
+                urllib.request.urlopen(probe, timeout=2)
                 return self
             except OSError:
                 time.sleep(0.5)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/vitrine-project/vitrine/internal/fault"
 	"github.com/vitrine-project/vitrine/internal/front"
+	"github.com/vitrine-project/vitrine/internal/front/door"
 	"github.com/vitrine-project/vitrine/internal/service"
 )
 
@@ -97,11 +98,19 @@ var routes = []route{
 	{http.MethodGet, "/v1/models/{id...}", (*API).openAIModel, FailOpenAI},
 }
 
+// group is the restricted group of a route.
+func (r *route) group() door.Group {
+	if r.method == http.MethodGet {
+		return door.Metadata
+	}
+	return door.Inference
+}
+
 // Register adds the API's routes.
 func (a *API) Register(mux *http.ServeMux) {
 	for _, r := range routes {
 		handle := func(x *front.Exchange, q *http.Request) error { return r.handle(a, x, q) }
-		a.front.Register(mux, front.Route{Path: r.path, Methods: map[string]front.Handler{r.method: handle}, Fail: a.marked(r.fail)})
+		a.front.Register(mux, front.Route{Path: r.path, Methods: map[string]front.Handler{r.method: handle}, Fail: a.marked(r.fail), Group: r.group()})
 	}
 }
 

@@ -41,7 +41,7 @@ func NewSwitch(o Options, lend Lender) *Switch {
 		return fault.New(fault.Unavailable, "the model has just been loaded").After(time.Second)
 	}
 	for _, r := range routes {
-		o.Front.Register(s.absent, front.Route{Path: r.path, Fail: r.fail, Methods: map[string]front.Handler{r.method: refuse}})
+		o.Front.Register(s.absent, front.Route{Path: r.path, Fail: r.fail, Methods: map[string]front.Handler{r.method: refuse}, Group: r.group()})
 	}
 	return s
 }

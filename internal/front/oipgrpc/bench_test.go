@@ -34,9 +34,9 @@ func BenchmarkDecode602KB(b *testing.B) {
 		b.ReportAllocs()
 		b.SetBytes(int64(len(message)))
 		for b.Loop() {
-			c := newCall()
-			if err := c.unmarshal(data); err != nil {
-				b.Fatal(err)
+			c := newCall(newBudget(1<<30, 64<<20))
+			if err := c.unmarshal(data); err != nil || c.refused != nil {
+				b.Fatal(err, c.refused)
 			}
 			if _, err := c.build(); err != nil {
 				b.Fatal(err)

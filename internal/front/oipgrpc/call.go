@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/grpc/mem"
 
+	"github.com/vitrine-project/vitrine/internal/fault"
 	"github.com/vitrine-project/vitrine/internal/oip"
 )
 
@@ -13,6 +14,9 @@ import (
 // Tensors lie in buf, so it must not be released before the answer is encoded.
 type call struct {
 	buf      *[]byte
+	memory   *budget // pays for buf
+	refused  error   // why the message was not read; a codec's own error would lose its code
+	ran      bool    // the request was good, and its model has seen it
 	received time.Time
 
 	model, version, id string
@@ -43,11 +47,16 @@ type unset struct{}
 
 var calls = sync.Pool{New: func() any { return new(call) }}
 
-func newCall() *call { return calls.Get().(*call) }
+func newCall(memory *budget) *call {
+	c := calls.Get().(*call)
+	c.memory = memory
+	return c
+}
 
 // release gives the call and its message back.
 func (c *call) release() {
 	if c.buf != nil {
+		c.memory.give(int64(cap(*c.buf)))
 		buffers.Put(c.buf)
 	}
 	*c = call{
@@ -66,10 +75,21 @@ func clearAll[T any](s []T) []T {
 // into its row, and reads it.
 func (c *call) unmarshal(data mem.BufferSlice) error {
 	c.received = time.Now()
-	c.buf = buffers.Get(data.Len())
+	buf := buffers.Get(data.Len())
+	if c.refused = c.memory.take(int64(cap(*buf))); c.refused != nil {
+		buffers.Put(buf)
+		return nil
+	}
+	c.buf = buf
 	data.CopyTo(*c.buf)
-	return c.decode(*c.buf)
+	if c.decode(*c.buf) != nil {
+		c.refused = errParse
+	}
+	return nil
 }
+
+// errParse is what Triton says of a message that is no protobuf, or none of this type.
+var errParse = fault.New(fault.Internal, "Unable to parse request")
 
 // size is the message's length in bytes.
 func (c *call) size() int64 {

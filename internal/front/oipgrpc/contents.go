@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/vitrine-project/vitrine/internal/fault"
+	"github.com/vitrine-project/vitrine/internal/oip"
 	"github.com/vitrine-project/vitrine/internal/tensor"
 )
 
@@ -80,20 +81,12 @@ func (t *inputTensor) typed(model string) ([]byte, error) {
 			return nil, fault.New(fault.Invalid, "unexpected explicit tensor data for input tensor '%s' for model '%s', binary data was already supplied.", t.name, model)
 		case !slices.Contains(contentFields[num].for_, want):
 			return nil, fault.New(fault.Invalid, "unexpected explicit tensor data for input tensor '%s' for model '%s' of type '%s', expected datatype '%s'",
-				t.name, model, contentFields[num].name, datatypeName(want))
+				t.name, model, contentFields[num].name, oip.TypeName(want))
 		default:
 			found = num
 		}
 	}
 	return t.collect(found, want, runs == 1), nil
-}
-
-// datatypeName is a type's name in Triton's errors.
-func datatypeName(d tensor.DType) string {
-	if d == tensor.Invalid {
-		return "<invalid>"
-	}
-	return d.String()
 }
 
 // used tells which fields hold elements, and how many runs of elements there are.

@@ -39,9 +39,12 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var want pb.ModelInferRequest
 		wantErr := proto.Unmarshal(b, &want)
-		c := newCall()
+		c := newCall(newBudget(1<<30, 64<<20))
 		defer c.release()
 		err := c.unmarshal(split(b))
+		if err == nil {
+			err = c.refused
+		}
 		if (err != nil) != (wantErr != nil) {
 			t.Fatalf("error %v, generated code's %v", err, wantErr)
 		}

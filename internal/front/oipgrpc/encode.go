@@ -21,7 +21,7 @@ func encodeResponse(r *oip.Response) encoded {
 // its request, and says so.
 func encodeStreamed(r *oip.Response) encoded {
 	final := *r
-	final.Params = oip.Params{"triton_final_response": true}
+	final.Params = maps.Clone(finalResponse)
 	maps.Copy(final.Params, r.Params)
 	buf := buffers.Get(capacity(r))
 	b := appendResponse((*buf)[:0], &final)
@@ -29,14 +29,25 @@ func encodeStreamed(r *oip.Response) encoded {
 	return encoded{buf}
 }
 
-// encodeFailure writes a ModelStreamInferResponse that holds the error of the request with an id.
-func encodeFailure(message, id string) encoded {
-	buf := buffers.Get(len(message) + len(id) + 32)
+// encodeFailure writes a ModelStreamInferResponse that holds the error of a request. One that its model
+// has seen names the model and says that nothing follows; one that was refused before does not.
+func encodeFailure(message string, c *call) encoded {
+	buf := buffers.Get(len(message) + len(c.model) + len(c.id) + 96)
 	b := appendText((*buf)[:0], 1, message)
 	mark := len(b)
-	*buf = seal(appendText(b, 3, id), mark, 2)
+	if c.ran {
+		b = appendText(b, 1, c.model)
+	}
+	b = appendText(b, 3, c.id)
+	if c.ran {
+		b = appendParams(b, 4, finalResponse)
+	}
+	*buf = seal(b, mark, 2)
 	return encoded{buf}
 }
+
+// finalResponse is the parameter of the last answer to a request.
+var finalResponse = oip.Params{"triton_final_response": true}
 
 // capacity is a little more than most answers need.
 func capacity(r *oip.Response) int {

@@ -70,6 +70,7 @@ func (s *Server) report(ctx context.Context, r *telemetry.Record) {
 	if p, ok := peer.FromContext(ctx); ok && s.o.AccessLog {
 		r.Remote = p.Addr.String()
 	}
+	r.Key, _ = ctx.Value(keyName{}).(string)
 	if s.o.Observer != nil {
 		s.o.Observer.ObserveRequest(r)
 	}

@@ -11,9 +11,12 @@ import (
 
 // modelInfer takes the place of the generated handler of ModelInfer.
 func (s *Server) modelInfer(_ any, ctx context.Context, read func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-	c := newCall()
+	c := newCall(s.memory)
 	defer c.release()
 	if err := read(c); err != nil {
+		return nil, err
+	}
+	if err := s.compress(ctx); err != nil {
 		return nil, err
 	}
 	answer, err := s.answer(ctx, c, servicePrefix+"ModelInfer", encodeResponse)
@@ -52,6 +55,9 @@ func (s *Server) answer(ctx context.Context, c *call, route string, encode func(
 
 // infer finds the model first, as Triton does: a request of an unknown one is not looked at further.
 func (s *Server) infer(ctx context.Context, c *call) (*oip.Response, error) {
+	if c.refused != nil {
+		return nil, c.refused
+	}
 	o, err := s.server()
 	if err != nil {
 		return nil, err
@@ -65,7 +71,12 @@ func (s *Server) infer(ctx context.Context, c *call) (*oip.Response, error) {
 	}
 	ctx, cancel := context.WithDeadline(ctx, c.received.Add(s.o.RequestTimeout))
 	defer cancel()
-	return o.Infer(ctx, r)
+	begun, err := o.Begin(r)
+	if err != nil {
+		return nil, err
+	}
+	c.ran = true
+	return begun.Run(ctx)
 }
 
 // items is how many items a request asks for: its batch.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/vitrine-project/vitrine/internal/fault"
 	"github.com/vitrine-project/vitrine/internal/front"
+	"github.com/vitrine-project/vitrine/internal/front/door"
 	"github.com/vitrine-project/vitrine/internal/oip"
 	"github.com/vitrine-project/vitrine/internal/wire/pb"
 )
@@ -30,6 +31,9 @@ type Options struct {
 	AccessLog      bool           // one line a request
 	Observer       front.Observer // nil observes nothing
 	MaxMessage     int            // bytes of the largest message; 64 MiB
+	Memory         int64          // bytes of all messages that are received or answered at once; 1 GiB, at least twice MaxMessage
+	Compression    Compression    // of answers to inference; none
+	Guard          *door.Guard    // asks calls for keys; nil lets everybody in
 	RequestTimeout time.Duration  // from a request's last byte to its answer; 60 s
 	Keepalive      Keepalive
 	Server         []grpc.ServerOption // further ones, such as TLS
@@ -53,6 +57,7 @@ type Server struct {
 	o        Options
 	log      *slog.Logger
 	grpc     *grpc.Server
+	memory   *budget
 	oip      atomic.Pointer[oip.Server]
 	notReady atomic.Bool
 	stopping chan struct{} // closed when streams are to end
@@ -72,6 +77,10 @@ func New(o Options) *Server {
 	if s.o.RequestTimeout <= 0 {
 		s.o.RequestTimeout = time.Minute
 	}
+	if s.o.Memory <= 0 {
+		s.o.Memory = 1 << 30
+	}
+	s.memory = newBudget(s.o.Memory, s.o.MaxMessage)
 	s.grpc = grpc.NewServer(s.options()...)
 	s.grpc.RegisterService(s.description(), s)
 	grpc_health_v1.RegisterHealthServer(s.grpc, s)
@@ -91,6 +100,8 @@ func (s *Server) options() []grpc.ServerOption {
 		grpc.ReadBufferSize(readBuffer),
 		grpc.MaxRecvMsgSize(s.o.MaxMessage),
 		grpc.ConnectionTimeout(10 * time.Second),
+		grpc.InTapHandle(s.admit),
+		experimental.BufferPool(s.memory),
 		grpc.UnaryInterceptor(s.unary),
 		grpc.StreamInterceptor(s.streamed),
 		grpc.KeepaliveParams(keepalive.ServerParameters{

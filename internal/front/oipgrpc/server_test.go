@@ -62,14 +62,14 @@ func newOIP(t testing.TB) *oip.Server {
 }
 
 // start serves until the test ends; it returns a connection of a client.
-func start(t testing.TB, o Options) (*Server, *grpc.ClientConn) {
+func start(t testing.TB, o Options, more ...grpc.DialOption) (*Server, *grpc.ClientConn) {
 	t.Helper()
 	s := New(o)
 	l := bufconn.Listen(1 << 20)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
-	conn, err := grpc.NewClient("passthrough:///bufconn", grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
+	conn, err := grpc.NewClient("passthrough:///bufconn", append(more, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -86,6 +86,9 @@ func logValue(values map[string]any, k string, v *pb.LogSettingsRequest_SettingV
 		if !ok {
 			return fault.New(fault.Invalid, "expect string for '%s'", k)
 		}
+		if k == "log_format" && t.StringParam != "default" && t.StringParam != "ISO8601" {
+			return fault.New(fault.Invalid, "invalid argument for log_format, got: %s", t.StringParam) // HTTP's words differ
+		}
 		values[k] = t.StringParam
 	}
 	return nil

@@ -44,6 +44,9 @@ type arrival struct {
 
 // modelStreamInfer takes the place of the generated handler of ModelStreamInfer.
 func (s *Server) modelStreamInfer(_ any, wire grpc.ServerStream) error {
+	if err := s.compress(wire.Context()); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(wire.Context())
 	defer cancel()
 	t := &stream{server: s, wire: wire, strict: isStrict(ctx), cancel: cancel, pending: make(chan chan result, streamWindow)}
@@ -94,7 +97,7 @@ func (t *stream) receive(ctx context.Context) error {
 // read hands requests over until there are no more or nobody takes them.
 func (t *stream) read(ctx context.Context, arrivals chan<- arrival) {
 	for {
-		c := newCall()
+		c := newCall(t.server.memory)
 		err := t.wire.RecvMsg(c)
 		select {
 		case arrivals <- arrival{c, err}:
@@ -130,7 +133,7 @@ func (t *stream) start(ctx context.Context, c *call) bool {
 func (t *stream) run(ctx context.Context, c *call) result {
 	answer, err := t.server.answer(ctx, c, servicePrefix+"ModelStreamInfer", encodeStreamed)
 	if err != nil && !t.strict {
-		return result{answer: encodeFailure(front.Message(err), c.id)}
+		return result{answer: encodeFailure(front.Message(err), c)}
 	}
 	return result{answer, err}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/vitrine-project/vitrine/internal/fault"
 	"github.com/vitrine-project/vitrine/internal/front"
+	"github.com/vitrine-project/vitrine/internal/front/door"
 	"github.com/vitrine-project/vitrine/internal/oip"
 	"github.com/vitrine-project/vitrine/internal/wire"
 )
@@ -57,8 +58,8 @@ func (a *API) Register(mux *http.ServeMux) {
 	for _, m := range methods {
 		handlers[m] = a.dispatch
 	}
-	add := func(path string, quiet bool) {
-		a.front.Register(mux, front.Route{Path: path, Methods: handlers, Fail: fail, Quiet: quiet})
+	add := func(path string, probe bool) {
+		a.front.Register(mux, front.Route{Path: path, Methods: handlers, Fail: fail, Quiet: probe, Open: probe})
 	}
 	for _, path := range []string{"/v2", "/v2/", "/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer"} {
 		add(path, false)
@@ -70,6 +71,7 @@ func (a *API) Register(mux *http.ServeMux) {
 // route is a path with the only method that it takes, or both GET and POST for an empty one.
 type route struct {
 	method string
+	group  door.Group
 	plain  bool // its 405 has no JSON type
 	handle func(x *front.Exchange, r *http.Request, p *params) error
 }
@@ -83,6 +85,9 @@ func (a *API) dispatch(x *front.Exchange, r *http.Request) error {
 	t := a.find(strings.TrimPrefix(r.URL.EscapedPath(), "/v2"), &p)
 	if t.handle == nil {
 		return plain(fault.New(fault.NotFound, "Not Found"))
+	}
+	if err := x.Restricted(t.group, r); err != nil {
+		return plain(err)
 	}
 	if r.Method != t.method && (t.method != "" || r.Method != http.MethodGet && r.Method != http.MethodPost) {
 		x.Header()["Allow"] = []string{t.allow()}
@@ -100,22 +105,19 @@ func (t *route) allow() string {
 
 // find takes the path behind /v2.
 func (a *API) find(path string, p *params) route {
-	get := func(h func(*front.Exchange, *http.Request, *params) error) route {
-		return route{http.MethodGet, false, h}
-	}
 	switch path {
 	case "":
-		return get(a.serverMetadata)
+		return route{http.MethodGet, door.Metadata, false, a.serverMetadata}
 	case "/health/live":
-		return route{http.MethodGet, true, a.live}
+		return route{http.MethodGet, door.Health, true, a.live}
 	case "/health/ready":
-		return route{http.MethodGet, true, a.ready}
+		return route{http.MethodGet, door.Health, true, a.ready}
 	case "/models/stats":
-		return get(a.statistics)
+		return route{http.MethodGet, door.Statistics, false, a.statistics}
 	case "/logging":
-		return route{"", false, a.logging}
+		return route{"", door.Logging, false, a.logging}
 	case "/trace/setting":
-		return route{"", false, a.trace}
+		return route{"", door.Trace, false, a.trace}
 	}
 	if rest, ok := strings.CutPrefix(path, "/models/"); ok {
 		return a.findModel(rest, p)
@@ -147,20 +149,20 @@ func (a *API) findModel(path string, p *params) route {
 	}
 	switch action {
 	case "":
-		return route{http.MethodGet, false, a.modelMetadata}
+		return route{http.MethodGet, door.Metadata, false, a.modelMetadata}
 	case "ready":
-		return route{http.MethodGet, true, a.modelReady}
+		return route{http.MethodGet, door.Health, true, a.modelReady}
 	case "infer":
-		return route{http.MethodPost, true, a.infer}
+		return route{http.MethodPost, door.Inference, true, a.infer}
 	case "config":
-		return route{http.MethodGet, false, a.config}
+		return route{http.MethodGet, door.ModelConfig, false, a.config}
 	case "stats":
-		return route{http.MethodGet, false, a.statistics}
+		return route{http.MethodGet, door.Statistics, false, a.statistics}
 	case "generate", "generate_stream":
-		return route{http.MethodPost, false, unsupportedGenerate}
+		return route{http.MethodPost, door.Inference, false, unsupportedGenerate}
 	case "trace/setting":
 		if p.version == "" {
-			return route{"", false, a.trace}
+			return route{"", door.Trace, false, a.trace}
 		}
 	}
 	return route{}
@@ -187,11 +189,11 @@ func (a *API) findRegion(path string, p *params, cuda bool) route {
 	}
 	switch path {
 	case "/status":
-		return route{http.MethodGet, false, status}
+		return route{http.MethodGet, door.SharedMemory, false, status}
 	case "/register":
-		return route{http.MethodPost, false, register}
+		return route{http.MethodPost, door.SharedMemory, false, register}
 	case "/unregister":
-		return route{http.MethodPost, false, unregister}
+		return route{http.MethodPost, door.SharedMemory, false, unregister}
 	}
 	return route{}
 }
@@ -204,16 +206,16 @@ func (a *API) findRepository(path string, p *params) route {
 	}
 	switch {
 	case len(parts) == 1 && parts[0] == "index":
-		return route{http.MethodPost, false, a.index}
+		return route{http.MethodPost, door.ModelRepository, false, a.index}
 	case len(parts) != 3 || parts[0] != "models" || parts[1] == "":
 		return route{}
 	}
 	p.model = parts[1]
 	switch parts[2] {
 	case "load":
-		return route{http.MethodPost, false, a.load}
+		return route{http.MethodPost, door.ModelRepository, false, a.load}
 	case "unload":
-		return route{http.MethodPost, false, a.unload}
+		return route{http.MethodPost, door.ModelRepository, false, a.unload}
 	}
 	return route{}
 }
@@ -237,7 +239,7 @@ func status(err error) int {
 		return http.StatusMethodNotAllowed
 	}
 	switch k := fault.KindOf(err); k {
-	case fault.Invalid, fault.TooLarge, fault.UnsupportedMedia:
+	case fault.Invalid, fault.TooLarge, fault.UnsupportedMedia, fault.Exists:
 		return http.StatusBadRequest
 	case fault.Exhausted, fault.Timeout:
 		return http.StatusServiceUnavailable

@@ -6,6 +6,7 @@ import (
 
 	"github.com/vitrine-project/vitrine/internal/fault"
 	"github.com/vitrine-project/vitrine/internal/front"
+	"github.com/vitrine-project/vitrine/internal/front/door"
 )
 
 // RegisterLoading adds the routes of a server whose model is not there yet: it lives, is not ready, and
@@ -20,8 +21,12 @@ func RegisterLoading(f *front.Front, mux *http.ServeMux) {
 			return nil
 		}
 	}
-	for path, h := range map[string]front.Handler{"/v2": wait, "/v2/": wait,
-		"/v2/health/live": answer(http.StatusOK), "/v2/health/ready": answer(http.StatusBadRequest)} {
-		f.Register(mux, front.Route{Path: path, Fail: fail, Methods: map[string]front.Handler{http.MethodGet: h, http.MethodPost: wait}})
+	add := func(path string, open bool, group door.Group, h front.Handler) {
+		f.Register(mux, front.Route{Path: path, Fail: fail, Open: open, Group: group,
+			Methods: map[string]front.Handler{http.MethodGet: h, http.MethodPost: wait}})
 	}
+	add("/v2", false, "", wait)
+	add("/v2/", false, "", wait)
+	add("/v2/health/live", true, door.Health, answer(http.StatusOK))
+	add("/v2/health/ready", true, door.Health, answer(http.StatusBadRequest))
 }

@@ -9,13 +9,14 @@ import (
 	"github.com/vitrine-project/vitrine/internal/front"
 	"github.com/vitrine-project/vitrine/internal/front/oiphttp"
 	"github.com/vitrine-project/vitrine/internal/oip"
+	"github.com/vitrine-project/vitrine/internal/oip/transcript"
 )
 
 // serve starts the API over the recorded server's models on loopback and returns its address.
 func serve(t *testing.T) string {
 	t.Helper()
 	mux := http.NewServeMux()
-	oiphttp.New(oiphttp.Options{Front: front.New(front.Options{}), Server: oip.NewServer(registry(t), nil)}).Register(mux)
+	oiphttp.New(oiphttp.Options{Front: front.New(front.Options{}), Server: oip.NewServer(transcript.Registry(t), nil)}).Register(mux)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/vitrine-project/vitrine/internal/fault"
 	"github.com/vitrine-project/vitrine/internal/front"
+	"github.com/vitrine-project/vitrine/internal/front/door"
 	"github.com/vitrine-project/vitrine/internal/front/embedapi"
 	"github.com/vitrine-project/vitrine/internal/service"
 )
@@ -21,6 +22,7 @@ type Options struct {
 	Version string
 	Metrics http.Handler // GET /metrics; nil has none
 	Pprof   bool         // /debug/pprof/ on the metrics port
+	Guard   *door.Guard  // asks for keys on the metrics port; nil lets everybody in
 	GPUs    func() []GPU // nil has none
 }
 
@@ -72,7 +74,8 @@ func (s *Ops) SetDraining(on bool) { s.o.Front.SetDraining(on) }
 // every path that no front has.
 func (s *Ops) Register(mux *http.ServeMux) {
 	s.registerHealth(mux)
-	s.get(mux, "/model-info", s.modelInfo)
+	s.o.Front.Register(mux, front.Route{Path: "/model-info", Methods: map[string]front.Handler{http.MethodGet: s.modelInfo},
+		Fail: embedapi.Fail, Quiet: true, Group: door.Metadata})
 	s.get(mux, "/gpu-info", s.gpuInfo)
 	s.get(mux, "/{$}", s.index)
 	s.fallback(mux, false)
@@ -83,25 +86,31 @@ func (s *Ops) RegisterMetrics(mux *http.ServeMux) {
 	s.registerHealth(mux)
 	s.fallback(mux, true)
 	if s.o.Metrics != nil {
-		mux.Handle("GET /metrics", s.o.Metrics)
+		mux.Handle("GET /metrics", s.o.Guard.Protect(s.o.Metrics))
 	}
 	if s.o.Pprof {
-		mux.HandleFunc("/debug/pprof/", pprof.Index)
-		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+		profile := func(path string, h http.HandlerFunc) { mux.Handle(path, s.o.Guard.Protect(h)) }
+		profile("/debug/pprof/", pprof.Index)
+		profile("/debug/pprof/cmdline", pprof.Cmdline)
+		profile("/debug/pprof/profile", pprof.Profile)
+		profile("/debug/pprof/symbol", pprof.Symbol)
+		profile("/debug/pprof/trace", pprof.Trace)
 	}
 }
 
 func (s *Ops) registerHealth(mux *http.ServeMux) {
-	s.get(mux, "/health", s.health)
-	s.get(mux, "/healthz", s.health)
-	s.get(mux, "/readyz", s.ready)
+	s.open(mux, "/health", s.health)
+	s.open(mux, "/healthz", s.health)
+	s.open(mux, "/readyz", s.ready)
 }
 
 func (s *Ops) get(mux *http.ServeMux, path string, h front.Handler) {
 	s.o.Front.Register(mux, front.Route{Path: path, Methods: map[string]front.Handler{http.MethodGet: h}, Fail: embedapi.Fail, Quiet: true})
+}
+
+// open adds a route that needs no key: who asks whether the server lives has none.
+func (s *Ops) open(mux *http.ServeMux, path string, h front.Handler) {
+	s.o.Front.Register(mux, front.Route{Path: path, Methods: map[string]front.Handler{http.MethodGet: h}, Fail: embedapi.Fail, Quiet: true, Open: true})
 }
 
 func (s *Ops) fallback(mux *http.ServeMux, quiet bool) {

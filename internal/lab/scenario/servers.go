@@ -111,7 +111,7 @@ func (s *servers) openLog(name string) (io.WriteCloser, string, error) {
 	}
 	path := filepath.Join(s.folder, name+".log")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	return f, " (its output: " + path + ")", err
+	return f, " (its output: " + filepath.Join(filepath.Base(s.folder), name+".log") + ")", err // a record names no machine's folders
 }
 
 func (s *servers) stop(name string) {

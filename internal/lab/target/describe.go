@@ -60,7 +60,7 @@ func (t *httpTarget) Describe(ctx context.Context) (record.Server, error) {
 	}
 	if t.describeModel(ctx, &out) == nil {
 		if out.Software == "triton" && out.Engine != "" { // Vitrine answers /v2 with Triton's name, as clients expect it
-			out.Software, out.Version = "vitrine", ""
+			out.Software, out.Version = "vitrine", t.healthVersion(ctx)
 		}
 		failed = nil
 	}
@@ -84,6 +84,15 @@ func (t *httpTarget) describeModel(ctx context.Context, out *record.Server) erro
 	}
 	out.Engine, out.Precision, out.Space, out.Synthetic = m.Engine, m.Precision, m.Space, m.Synthetic
 	return nil
+}
+
+// healthVersion is the version that Vitrine's health route tells; empty where it tells none.
+func (t *httpTarget) healthVersion(ctx context.Context) string {
+	var h struct{ Version string }
+	if err := t.site.get(ctx, "/healthz", &h); err != nil {
+		return ""
+	}
+	return h.Version
 }
 
 func (t *httpTarget) describeFastAPI(ctx context.Context, out *record.Server) error {

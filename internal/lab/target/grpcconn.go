@@ -138,8 +138,13 @@ func (w *meteredWire) begin(clock func() int64) {
 	w.clock.Store(&clock)
 }
 
+// end reads the stamps. The goroutine that writes may stamp its return after the answer has begun; what
+// was written was written before that.
 func (w *meteredWire) end(r *record.Request) {
 	r.Wrote, r.FirstByte = w.wrote.Load(), w.firstByte.Load()
+	if r.FirstByte != 0 {
+		r.Wrote = min(r.Wrote, r.FirstByte)
+	}
 	r.BytesIn, r.BytesOut = int32(w.in.Load()-w.inBefore), int32(w.out.Load()-w.outB)
 }
 
@@ -178,9 +183,12 @@ func (c *meteredConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// Write counts and stamps before it writes too: the answer may overtake its return.
 func (c *meteredConn) Write(b []byte) (int, error) {
+	c.wire.out.Add(int64(len(b)))
+	c.wire.stamp(&c.wire.wrote)
 	n, err := c.Conn.Write(b)
-	c.wire.out.Add(int64(n))
+	c.wire.out.Add(int64(n - len(b)))
 	c.wire.stamp(&c.wire.wrote)
 	return n, err
 }

@@ -8,6 +8,7 @@ import (
 	"embed"
 	"fmt"
 	"io"
+	"sync"
 )
 
 //go:embed bin
@@ -47,7 +48,11 @@ func TargetFor(capability int) (Target, error) {
 
 // Image is the code of one unit (a .cu file's name without its suffix), to be loaded by the driver.
 func Image(t Target, unit string) ([]byte, error) {
-	packed, err := images.ReadFile("bin/" + string(t) + "/" + unit + ".gz")
+	name := "bin/" + string(t) + "/" + unit + ".gz"
+	if code, ok := unpacked.Load(name); ok {
+		return code.([]byte), nil
+	}
+	packed, err := images.ReadFile(name)
 	if err != nil {
 		return nil, fmt.Errorf("no %s for %s: %w", unit, t, err)
 	}
@@ -55,5 +60,13 @@ func Image(t Target, unit string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s for %s: %w", unit, t, err)
 	}
-	return io.ReadAll(r)
+	code, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("%s for %s: %w", unit, t, err)
+	}
+	unpacked.Store(name, code)
+	return code, nil
 }
+
+// unpacked keeps images by name: every GPU of a machine loads the same ones. Nobody writes to them.
+var unpacked sync.Map

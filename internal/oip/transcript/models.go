@@ -1,4 +1,6 @@
-package oiphttp_test
+// Package transcript serves, to tests, the models of the Triton server whose answers testdata/triton
+// holds: their configurations over the sample engine.
+package transcript
 
 import (
 	"context"
@@ -14,8 +16,7 @@ import (
 	"github.com/vitrine-project/vitrine/internal/oip/samples"
 )
 
-// The recorded server's models: the configurations of testdata/triton/models over the sample engine.
-
+// modelsDir is the recorded repository, seen from a front's folder.
 const modelsDir = "../../../testdata/triton/models"
 
 // notLoaded are the models that the recorded server had on disk only.
@@ -120,8 +121,8 @@ func (n *narrow) Infer(ctx context.Context, r *oip.Request) (*oip.Response, erro
 	return n.Model.Infer(ctx, r)
 }
 
-// registry serves what the recorded server served.
-func registry(t *testing.T) *oip.Registry {
+// Registry serves what the recorded server served.
+func Registry(t *testing.T) *oip.Registry {
 	t.Helper()
 	l := newLoader(t)
 	r := oip.NewRegistry(l)
