@@ -163,7 +163,7 @@ func (e *Engine) load(p *packer, target kernels.Target) (err error) {
 // launcher launches on a stream of this engine's device.
 func (e *Engine) launcher(s driver.Stream) *launcher {
 	return &launcher{gpu: e.gpu, stream: s, module: e.module, precision: e.spec.Precision,
-		epsilon: e.weights.config.Epsilon, overlap: e.gpu.Info().Capability >= 90}
+		epsilon: e.weights.config.Epsilon, overlap: e.module.target.Waits()}
 }
 
 // Spec describes the engine.

@@ -28,6 +28,9 @@ const (
 	Compute90 Target = "compute_90"
 )
 
+// Waits tells whether the code waits for its predecessors by itself (programmatic dependent launch).
+func (t Target) Waits() bool { return t == SM90a || t == Compute90 }
+
 // TargetFor is the best target for a compute capability (90 for 9.0).
 func TargetFor(capability int) (Target, error) {
 	switch {
