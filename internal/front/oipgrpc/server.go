@@ -105,7 +105,6 @@ func (s *Server) options() []grpc.ServerOption {
 	k := &s.o.Keepalive
 	own := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec()),
-		experimental.BufferPool(&buffers),
 		grpc.ReadBufferSize(readBuffer),
 		grpc.StaticStreamWindowSize(receiveStream),
 		grpc.StaticConnWindowSize(receiveConn),
