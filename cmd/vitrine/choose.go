@@ -18,9 +18,10 @@ import (
 // compiled marks the torch engine with --torch-compile in a choice's names.
 const compiled = "+compile"
 
-// chooseEngine replaces --engine auto by an engine and says why in o.choice: the one that tuning found
-// fastest here for the precision, else the first of the documented order. What is chosen never changes the
-// vector space: an auto precision is the documented order's, and only engines of it compete.
+// chooseEngine replaces --engine auto by the engine that tuning found fastest here for the precision, and
+// says in o.choice what was chosen why. What is chosen never changes the vector space: an auto precision is
+// that of the documented order, and only engines of it compete. Where devices were named, by --gpus or by a
+// repository's instance groups, they decide.
 func (o *plantOptions) chooseEngine(ctx context.Context, m *model.Model) {
 	if o.engine.name != autoEngine {
 		return
@@ -29,23 +30,20 @@ func (o *plantOptions) chooseEngine(ctx context.Context, m *model.Model) {
 		o.engine.name, o.choice = onnxEngine, "the model is an ONNX file"
 		return
 	}
-	first := firstKind(ctx, &o.engine)
-	p := engine.Precision(o.engine.precision)
-	if p == autoPrecision {
-		p = first.precision()
-	}
-	if best := o.tuned(ctx, m, p); best != nil {
-		o.engine.use(best.Engine, p)
-		o.choice = "tuned: " + best.String()
-		o.log.Info("engine", "choice", o.choice)
+	o.choice = fmt.Sprintf("the first of %s that runs here", autoOrder)
+	if o.stored != nil || !o.devices.all() {
 		return
 	}
-	o.engine.name, o.automatic = first.name, true
-	o.choice = fmt.Sprintf("the first of %s that runs here; not tuned (vitrine doctor --tune)", autoOrder())
+	_, p := o.engine.untuned()
+	best := o.tuned(ctx, m, p)
+	if best == nil {
+		o.choice += "; not tuned (vitrine doctor --tune)"
+		return
+	}
+	o.engine.use(best.Engine, p)
+	o.choice = "tuned: " + best.String()
+	o.log.Info("engine", "choice", o.choice)
 }
-
-// autoPrecision is --precision auto, until an engine says what it stands for.
-const autoPrecision engine.Precision = "auto"
 
 // use sets the engine that a choice names.
 func (e *engineFlags) use(name string, p engine.Precision) {
@@ -53,17 +51,6 @@ func (e *engineFlags) use(name string, p engine.Precision) {
 		name, e.torch.compile = base, true
 	}
 	e.name, e.precision = name, string(p)
-}
-
-// autoOrder is the documented order.
-func autoOrder() string {
-	var names []string
-	for _, k := range engineKinds {
-		if k.auto {
-			names = append(names, k.name)
-		}
-	}
-	return strings.Join(names, ", ")
 }
 
 // tuned is the fastest engine of a precision that tuning found for the model here and that still runs; nil
@@ -104,7 +91,7 @@ func (e *engineFlags) revive(ctx context.Context, c *tune.Choice, r *tune.Result
 	}
 	f.onnx.library = cmp.Or(f.onnx.library, c.ONNX)
 	f.use(r.Engine, r.Precision)
-	kind, err := kindOf(f.name)
+	kind, err := backendOf(f.name)
 	if err != nil {
 		return err
 	}

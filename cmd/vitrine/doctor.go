@@ -133,7 +133,7 @@ func runDoctor(ctx context.Context, o *doctorOptions, std streams) error {
 			return err
 		}
 	}
-	d.Auto = o.auto(ctx, d.Tuning)
+	d.Auto = o.auto(d.Tuning)
 	if o.format == "json" {
 		err = writeJSON(std.out, d)
 	} else {
@@ -149,7 +149,7 @@ func (o *doctorOptions) required() (all []need, err error) {
 	for _, text := range o.require {
 		var n need
 		n.engine, n.precision, _ = strings.Cut(text, ":")
-		kind, err := kindOf(n.engine)
+		kind, err := backendOf(n.engine)
 		if err != nil {
 			return nil, fmt.Errorf("--require: %w", err)
 		}
@@ -192,7 +192,7 @@ func diagnose(ctx context.Context, o *doctorOptions) *diagnosis {
 	}
 	d.Processor.Levels()
 	d.readGPUs()
-	for _, k := range engineKinds {
+	for _, k := range backends {
 		for _, p := range k.precisions {
 			remark, err := k.check(ctx, &o.engine, p)
 			if err != nil {
@@ -219,13 +219,9 @@ func (d *diagnosis) readGPUs() {
 }
 
 // auto says what --engine auto takes: for the model that was tuned just now, or the documented order.
-func (o *doctorOptions) auto(ctx context.Context, t *tuning) autoState {
-	first := firstKind(ctx, &o.engine)
-	p := engine.Precision(o.engine.precision)
-	if p == autoPrecision {
-		p = first.precision()
-	}
-	a := autoState{Engine: first.name, Precision: p, Order: autoOrder(), Reason: "the first of its order that runs here; --tune finds out which is fastest"}
+func (o *doctorOptions) auto(t *tuning) autoState {
+	first, p := o.engine.untuned()
+	a := autoState{Engine: first.name, Precision: p, Order: autoOrder, Reason: "the first of its order that runs here; --tune finds out which is fastest"}
 	if t == nil {
 		if n := tunedModels(); n > 0 {
 			a.Reason += fmt.Sprintf(" (%d models are tuned on machines that use this cache folder)", n)

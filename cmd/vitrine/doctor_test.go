@@ -88,7 +88,7 @@ func TestTuneIsWhatAutoTakes(t *testing.T) {
 	// What does not run any more is not taken: there is no such Python.
 	o = plantOptions{engine: engineFlags{name: autoEngine, precision: "bf16", torch: torchFlags{python: "no-such-python"}}, log: quiet()}
 	o.chooseEngine(t.Context(), m)
-	if o.engine.name != "cpu" || !strings.Contains(o.choice, "not tuned") {
+	if o.engine.name != autoEngine || !strings.Contains(o.choice, "not tuned") {
 		t.Errorf("%+v %q", o.engine, o.choice)
 	}
 }

@@ -37,7 +37,7 @@ func (m *modelFlags) define(fs *pflag.FlagSet) {
 type engineFlags struct {
 	name, precision    string
 	threads, instances int
-	maxBatch, device   int
+	maxBatch           int
 	torch              torchFlags
 	onnx               onnxFlags
 }
@@ -57,12 +57,11 @@ func (e *engineFlags) define(fs *pflag.FlagSet) {
 				"onnxruntime computes on the processor, behind a colon with another of its providers, and is auto's choice for an ONNX file; torch is PyTorch in a Python worker; null answers at once with vectors that mean nothing, to measure the rest")
 		fs.Var(cli.NewChoice(&e.precision, "auto", precisionNames...), "precision",
 			"numbers that the engine computes with: auto is fp16 on a GPU, bf16 where the processor has it; part of the space id")
-		fs.Var(cli.NewCount(&e.instances, 1, 1, 1024), "instances", "batches that are computed at the same time, on a GPU at least 2; the threads are shared among them")
+		fs.Var(cli.NewCount(&e.instances, 1, 1, 1024), "instances", "batches that are computed at the same time: on each GPU, at least 2, or on the processor, where they share the threads")
 		fs.Var(cli.NewCount(&e.threads, 0, 0, 4096), "threads", "threads that compute, all instances together; 0 is one for each processor")
-		fs.Var(cli.NewCount(&e.device, 0, 0, 1023), "device", "`number` of the GPU")
 		fs.Var(cli.NewCount(&e.maxBatch, 32, 1, 4096), "max-batch-size", "`images` of the largest batch")
 		fs.StringVar(&e.torch.python, "torch-python", defaultPython, "`PATH` of a Python that has torch, for --engine torch")
-		fs.StringVar(&e.torch.device, "torch-device", "auto", "`DEVICE` of --engine torch: cpu, cuda, cuda:1; auto is a card where there is one")
+		fs.Var(cli.NewChoice(&e.torch.device, "auto", "auto", "cpu", "cuda"), "torch-device", "`DEVICE` of --engine torch: cpu, cuda (the cards of --gpus), or auto: cuda where there are cards")
 		fs.BoolVar(&e.torch.compile, "torch-compile", false, "torch.compile for --engine torch: faster, after minutes of compilation for each batch size (1, 2, 4 and so on)")
 	})
 	e.onnx.define(fs)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/vitrine-project/vitrine/internal/cli"
 	"github.com/vitrine-project/vitrine/internal/engine"
+	"github.com/vitrine-project/vitrine/internal/engine/fleet"
 	"github.com/vitrine-project/vitrine/internal/engine/onnxruntime"
 	"github.com/vitrine-project/vitrine/internal/fault"
 	"github.com/vitrine-project/vitrine/internal/model"
@@ -65,17 +66,20 @@ func checkONNX(_ context.Context, f *engineFlags, p engine.Precision) (string, e
 	return "provider " + string(provider), nil
 }
 
-func (o *plantOptions) onnxOptions() onnxruntime.Options {
+func (o *plantOptions) onnxOptions(d fleet.Device) onnxruntime.Options {
 	f := &o.engine.onnx
 	p, _ := o.engine.provider()
 	all := onnxruntime.Options{
 		Library: f.library, Plugin: f.plugin, Provider: p, Precision: engine.Precision(o.engine.precision),
-		Threads: cmp.Or(f.threads, o.engine.threads), Shared: f.shared, NoSpin: !f.spin, Instances: o.engine.instances, MaxBatch: o.engine.maxBatch,
-		Device: o.engine.device, CUDAGraph: f.graph, Settings: settings(f.settings), Cache: f.cache, Logger: o.log,
+		Threads: cmp.Or(f.threads, o.engine.threads), Shared: f.shared, NoSpin: !f.spin, Instances: d.Instances, MaxBatch: o.engine.maxBatch,
+		CUDAGraph: f.graph, Settings: settings(f.settings), Cache: f.cache, Logger: o.log,
 	}
 	if a := f.accelerator; a != nil {
 		all.Provider, all.Settings, all.Device, all.CUDAGraph = a.Provider, a.Settings, a.Device, a.CUDAGraph
 		all.Precision = cmp.Or(a.Precision, all.Precision)
+	}
+	if d.GPU != fleet.CPU {
+		all.Device = d.GPU
 	}
 	return all
 }

@@ -13,9 +13,9 @@ import (
 
 	"github.com/vitrine-project/vitrine/internal/batcher"
 	"github.com/vitrine-project/vitrine/internal/engine"
-	"github.com/vitrine-project/vitrine/internal/engine/cpu"
-	"github.com/vitrine-project/vitrine/internal/engine/torch"
+	"github.com/vitrine-project/vitrine/internal/engine/fleet"
 	"github.com/vitrine-project/vitrine/internal/model"
+	"github.com/vitrine-project/vitrine/internal/model/repository"
 	"github.com/vitrine-project/vitrine/internal/preproc"
 	"github.com/vitrine-project/vitrine/internal/preproc/jpeg"
 	"github.com/vitrine-project/vitrine/internal/service"
@@ -27,6 +27,7 @@ import (
 type plantOptions struct {
 	model    modelFlags
 	engine   engineFlags
+	devices  deviceFlags
 	image    imageFlags
 	batch    batchFlags
 	space    string // wanted; "" for any
@@ -37,19 +38,20 @@ type plantOptions struct {
 	budget   *service.Budget // nil is none
 	choice   string          // chooseEngine's reason
 
-	automatic bool // the engine is the documented order's, not one that was asked for
-
 	// A model of a repository has these of its configuration; zero values are those of the flags.
-	name, version string          // what protocols call it
-	queue         *batcher.Config // how it batches
-	tensors       [2]string       // what it calls the input and the output of an ONNX file; "" says nothing
+	name, version string             // what protocols call it
+	queue         *batcher.Config    // how it batches
+	stored        []repository.Place // where it runs
+	tensors       [2]string          // what it calls the input and the output of an ONNX file; "" says nothing
 }
 
 // plant is model, engine, image pipeline and batcher, put together.
 type plant struct {
-	images        *service.Images
-	free          func() // gives its memory back to the budget
-	began         time.Time
+	images  *service.Images
+	devices []fleet.Device
+	free    func() // gives its memory back to the budget
+	began   time.Time
+
 	input, output string // names of the model's tensors
 }
 
@@ -86,24 +88,15 @@ func buildPlant(ctx context.Context, o plantOptions) (*plant, error) {
 // assemblePlant puts everything together, once there is memory for it.
 func assemblePlant(ctx context.Context, o plantOptions) (_ *plant, err error) {
 	began := time.Now()
+	if _, err := o.places(); err != nil { // before anything slow
+		return nil, err
+	}
 	m, err := o.openModel(ctx)
 	if err != nil {
 		return nil, err
 	}
 	o.chooseEngine(ctx, m)
-	free, err := o.reserve(m)
-	if err != nil {
-		return nil, errors.Join(err, m.Close())
-	}
-	defer func() {
-		if err != nil {
-			free()
-		}
-	}()
 	if err := o.checkTensors(m); err != nil {
-		return nil, errors.Join(err, m.Close())
-	}
-	if err := ctx.Err(); err != nil { // to pack the weights takes a while
 		return nil, errors.Join(err, m.Close())
 	}
 	plan := preproc.PlanFor(m.Config)
@@ -113,12 +106,17 @@ func assemblePlant(ctx context.Context, o plantOptions) (_ *plant, err error) {
 		return nil, errors.Join(err, m.Close())
 	}
 	step := time.Now()
-	e, err := o.newEngine(m)
+	e, devices, free, err := o.newEngines(ctx, m)
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
+	defer func() {
+		if err != nil {
+			free()
+		}
+	}()
 	phase(o.log, "engine", step, "engine", e.Spec().Name, "variant", e.Spec().Variant, "precision", e.Spec().Precision,
-		"jpeg", pipeline.JPEG())
+		"devices", devices, "in_flight", e.Spec().InFlight, "jpeg", pipeline.JPEG())
 	meta := o.metadata(m, plan, e.Spec())
 	if err := errors.Join(m.Close(), o.checkSpace(meta.Space)); err != nil {
 		return nil, errors.Join(err, e.Close())
@@ -128,26 +126,23 @@ func assemblePlant(ctx context.Context, o plantOptions) (_ *plant, err error) {
 		return nil, errors.Join(err, e.Close())
 	}
 	input, output := tensorNames(m)
-	return &plant{images, free, began, input, output}, nil
+	return &plant{images, devices, free, began, input, output}, nil
 }
 
 // reserve takes the engine's memory from the budget.
-func (o *plantOptions) reserve(m *model.Model) (free func(), err error) {
-	if o.budget == nil {
+func (o *plantOptions) reserve(b *backend, m *model.Model, devices []fleet.Device) (free func(), err error) {
+	var all int64
+	for _, d := range devices {
+		n, err := b.memory(o, m, d)
+		if err != nil {
+			return nil, err
+		}
+		all += n
+	}
+	if o.budget == nil || all == 0 {
 		return func() {}, nil
 	}
-	kind, err := kindOf(o.engine.name)
-	if err != nil {
-		return nil, err
-	}
-	n, err := kind.estimate(o, m)
-	if err != nil {
-		return nil, err
-	}
-	if n == 0 {
-		return func() {}, nil
-	}
-	return o.budget.Reserve(o.protocolName(m), n)
+	return o.budget.Reserve(o.protocolName(m), all)
 }
 
 // protocolName is what protocols call the model.
@@ -178,40 +173,6 @@ func weightless() (*model.Model, error) {
 	}
 	return &model.Model{Config: c, WeightsHash: "none",
 		Source: model.Source{Reference: "none", ModelName: name, Pretrained: "openai", Synthetic: true}}, nil
-}
-
-// newEngine makes the engine. Where --engine auto chose one that fails, the next of the order takes its
-// place.
-func (o *plantOptions) newEngine(m *model.Model) (engine.Engine, error) {
-	kind, err := kindOf(o.engine.name)
-	if err != nil {
-		return nil, err
-	}
-	if m.ONNX != nil && kind.name != onnxEngine && kind.name != "null" {
-		return nil, fmt.Errorf("--engine %s computes safetensors; %s is ONNX, which --engine onnxruntime computes", o.engine.name, m.ONNX.Path)
-	}
-	e, err := kind.open(o, m)
-	if err == nil || !o.automatic {
-		return e, err
-	}
-	next := kind.next(engine.Precision(o.engine.precision))
-	if next == nil {
-		return nil, err
-	}
-	o.log.Warn("the engine cannot be used, another computes", "engine", kind.name, "instead", next.name, "reason", err)
-	o.engine.name, o.choice = next.name, next.name+" since "+kind.name+" cannot be used"
-	return o.newEngine(m)
-}
-
-func (o *plantOptions) cpuOptions() cpu.Options {
-	return cpu.Options{Precision: engine.Precision(o.engine.precision), Threads: o.engine.threads,
-		Instances: o.engine.instances, MaxBatch: o.engine.maxBatch, Logger: o.log}
-}
-
-func (o *plantOptions) torchOptions() torch.Options {
-	t := &o.engine.torch
-	return torch.Options{Python: t.python, Device: t.device, Compile: t.compile, Precision: engine.Precision(o.engine.precision),
-		Threads: o.engine.threads, Instances: o.engine.instances, MaxBatch: o.engine.maxBatch, Logger: o.log}
 }
 
 // metadata is what the service cannot know by itself. The null engine's vectors are in no model's

@@ -85,7 +85,7 @@ func (o *doctorOptions) candidates(ctx context.Context, p plantOptions, m *model
 	for _, name := range o.names(m) {
 		f := o.engine
 		f.use(name, engine.FP32)
-		kind, err := kindOf(f.name)
+		kind, err := backendOf(f.name)
 		if err == nil {
 			_, err = kind.check(ctx, &f, engine.FP32)
 		}
@@ -115,7 +115,7 @@ func (o *doctorOptions) names(m *model.Model) []string {
 }
 
 // candidate makes the engine as serve would.
-func candidate(k *engineKind, name string, p plantOptions, m *model.Model) tune.Candidate {
+func candidate(k *backend, name string, p plantOptions, m *model.Model) tune.Candidate {
 	return tune.Candidate{Name: name, Open: func(_ context.Context, precision engine.Precision, most int) (engine.Engine, error) {
 		if !slices.Contains(k.precisions, precision) {
 			return nil, fmt.Errorf("engine %s has no %s", k.name, precision)
@@ -123,7 +123,7 @@ func candidate(k *engineKind, name string, p plantOptions, m *model.Model) tune.
 		o := p
 		o.engine.use(name, precision)
 		o.engine.maxBatch = max(most, o.engine.maxBatch)
-		return k.open(&o, m)
+		return o.bareEngine(m)
 	}}
 }
 
