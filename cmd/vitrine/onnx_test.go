@@ -120,6 +120,15 @@ func TestServeTheReferenceDeploymentOnProcessors(t *testing.T) {
 	r.exit(exitOK)
 }
 
+// withoutCUDA is what is wrong with a group on GPUs: that there are none, else that pip's ordinary ONNX Runtime
+// does not compute on them.
+func withoutCUDA() string {
+	if cards, err := allCards(); err == nil && len(cards) > 0 {
+		return "has no provider cuda, only"
+	}
+	return "instance_group.kind: this server runs models on processors only"
+}
+
 // TestONNXRepositoryRefusals: what cannot run is named, with what would help.
 func TestONNXRepositoryRefusals(t *testing.T) {
 	library := onnxLibrary(t)
@@ -130,7 +139,7 @@ func TestONNXRepositoryRefusals(t *testing.T) {
 		change []string
 		want   string
 	}{
-		"gpu":      {nil, "has no provider cuda, only"},
+		"gpu":      {nil, withoutCUDA()},
 		"tensorrt": {accelerated(`gpu_execution_accelerator [ { name: "tensorrt" parameters { key: "precision_mode" value: "FP16" } } ]`), "pip install onnxruntime-gpu tensorrt"},
 		"int8":     {accelerated(`gpu_execution_accelerator [ { name: "tensorrt" parameters { key: "precision_mode" value: "INT8" } } ]`), "precision_mode 'INT8'"},
 		"unknown":  {accelerated(`cpu_execution_accelerator [ { name: "xnnpack" } ]`), "execution accelerator 'xnnpack': this server has tensorrt, cuda and openvino"},
