@@ -198,10 +198,10 @@ func newServer(o *serveOptions, log *slog.Logger) (*server, error) {
 	if o.http == closedDoor {
 		return nil, cli.Usage{Err: errors.New("--http off: there would be nothing to serve")}
 	}
-	if s.doors, err = newDoors(&o.door, log); err != nil {
+	if err := o.check(); err != nil {
 		return nil, err
 	}
-	if err := o.repository.check(); err != nil {
+	if s.doors, err = newDoors(&o.door, log); err != nil {
 		return nil, err
 	}
 	if o.space != "" && len(o.repository.dirs) > 0 && !o.model.given {
@@ -276,7 +276,10 @@ func (s *server) load(ctx context.Context, progress *os.File) (err error) {
 	if err = s.followLog(); err != nil {
 		return err
 	}
-	return s.startRepository(ctx)
+	if err = s.startRepository(ctx); err != nil {
+		return err
+	}
+	return s.checkEmbedModel(ctx)
 }
 
 // plantOptions are what every plant of this server has in common.
@@ -304,7 +307,7 @@ func (s *server) open(std streams) {
 	if m := s.currentImages(); m != nil {
 		meta = m.Metadata()
 	}
-	phase(s.log, "ready", s.began, "model", meta.ModelName, "pretrained", meta.Pretrained, "engine", meta.Engine,
+	phase(s.log, "ready", s.began, "model", cmp.Or(meta.ModelName, meta.Name), "pretrained", meta.Pretrained, "engine", meta.Engine,
 		"variant", meta.Variant, "precision", meta.Precision, "space", meta.Space, "synthetic", meta.Synthetic)
 	url := s.data.url()
 	fmt.Fprintf(std.out, "ready on %s (%s)\n", url, s.describeModels())

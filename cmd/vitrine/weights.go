@@ -33,7 +33,7 @@ func (m *modelFlags) open(ctx context.Context, log *slog.Logger, progress *os.Fi
 	if err != nil {
 		return nil, explainModel(err)
 	}
-	phase(log, "model", began, "model", loaded.Source.Reference, "path", loaded.Source.Path, "parameters", loaded.Parameters())
+	phase(log, "model", began, "reference", loaded.Source.Reference, "path", loaded.Source.Path, "parameters", loaded.Parameters())
 	return loaded, nil
 }
 
