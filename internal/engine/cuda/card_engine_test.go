@@ -11,6 +11,7 @@ import (
 	"github.com/vitrine-project/vitrine/internal/engine"
 	"github.com/vitrine-project/vitrine/internal/engine/cpu"
 	"github.com/vitrine-project/vitrine/internal/engine/cuda/driver"
+	"github.com/vitrine-project/vitrine/internal/engine/cuda/kernels"
 	"github.com/vitrine-project/vitrine/internal/engine/enginetest"
 	"github.com/vitrine-project/vitrine/internal/model"
 	"github.com/vitrine-project/vitrine/internal/tensor"
@@ -82,6 +83,37 @@ func TestCardAgainstCPU(t *testing.T) {
 					enginetest.Golden(t, openCard(t, m, Options{Precision: p, Instances: 1, MaxBatch: 8}), images, want)
 				})
 			}
+		}
+	}
+}
+
+// TestCardPortable runs the code for other cards on this one: PTX of compute capability 8.0 and 9.0, compiled by
+// the driver. Machine code for 8.0, 8.6 and 8.9 runs on no Hopper; here it stays unrun.
+func TestCardPortable(t *testing.T) {
+	if _, err := driver.Count(); err != nil {
+		t.Skip(err)
+	}
+	c, _ := model.Preset("ViT-B-32-quickgelu")
+	m := synthetic(t, c, false)
+	images, want := oracle(t, m, 4)
+	for _, target := range []kernels.Target{kernels.Compute80, kernels.Compute90} {
+		for _, p := range []engine.Precision{engine.FP16, engine.BF16, engine.FP32} {
+			t.Run(fmt.Sprintf("%s/%s", target, p), func(t *testing.T) {
+				e := openCard(t, m, Options{Precision: p, Instances: 1, MaxBatch: 64, target: target})
+				enginetest.Golden(t, e, images, want)
+				for _, n := range []int{1, 8, 64} {
+					rows, out := filled(t, e, n)
+					us := medianOf(20, func() {
+						if _, err := e.Run(t.Context(), rows, out); err != nil {
+							t.Fatal(err)
+						}
+					})
+					t.Logf("batch of %d: %.0f us", n, us)
+					for _, r := range rows {
+						r.Release()
+					}
+				}
+			})
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/vitrine-project/vitrine/internal/engine"
 	"github.com/vitrine-project/vitrine/internal/engine/cuda/driver"
+	"github.com/vitrine-project/vitrine/internal/engine/cuda/kernels"
 	"github.com/vitrine-project/vitrine/internal/tensor"
 )
 
@@ -113,10 +114,15 @@ func (c *card) get(precision engine.Precision, at driver.Pointer, n int) []float
 
 func (c *card) launcher(precision engine.Precision, tokens int) *launcher {
 	c.t.Helper()
+	return c.launcherFor("", precision, tokens)
+}
+
+func (c *card) launcherFor(target kernels.Target, precision engine.Precision, tokens int) *launcher {
+	c.t.Helper()
 	m := must(c, func() (*module, error) {
-		return load(c.GPU, precision, sharedSizes{patch: 3 * 224 * 32, attention: attentionShared(precision, tokens)})
+		return load(c.GPU, precision, sharedSizes{patch: 3 * 224 * 32, attention: attentionShared(precision, tokens)}, target)
 	})
-	return &launcher{gpu: c.GPU, stream: c.stream, module: m, precision: precision, epsilon: 1e-5, overlap: c.Info().Capability >= 90}
+	return &launcher{gpu: c.GPU, stream: c.stream, module: m, precision: precision, epsilon: 1e-5, overlap: m.target.Waits()}
 }
 
 // wait runs what was launched.
@@ -307,8 +313,12 @@ func (c *card) checkSums(q *productCase, v variant, want []float64) float64 {
 // TestCardProducts compares every variant with float64.
 func TestCardProducts(t *testing.T) {
 	for _, p := range []engine.Precision{engine.FP16, engine.BF16, engine.FP32} {
+		if only := os.Getenv("VITRINE_CARD_PRECISION"); only != "" && string(p) != only {
+			continue
+		}
 		withCard(t, func(c *card) {
 			l := c.launcher(p, 50)
+			t.Logf("%s %s on %s: %d variants", l.module.target, p, c.Info().Name, len(l.module.variants))
 			for _, size := range [][3]int{{50, 768, 256}, {333, 768, 768}} {
 				q := c.productCase(p, size[0], size[1], size[2])
 				for _, v := range l.module.variants {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vitrine-project/vitrine/internal/engine"
 	"github.com/vitrine-project/vitrine/internal/engine/cuda/driver"
+	"github.com/vitrine-project/vitrine/internal/engine/cuda/kernels"
 	"github.com/vitrine-project/vitrine/internal/fault"
 	"github.com/vitrine-project/vitrine/internal/model"
 	"github.com/vitrine-project/vitrine/internal/tensor"
@@ -30,6 +31,8 @@ type Options struct {
 	Logger    *slog.Logger     // nil means slog.Default
 	// Open opens the device; nil means driver.Open. Tests put a pretended GPU here.
 	Open func(ordinal int) (driver.GPU, error)
+
+	target kernels.Target // instead of the device's own; tests run the portable code on Hopper
 }
 
 // Engine computes one model on one GPU.
@@ -67,7 +70,7 @@ func New(m *model.Model, o Options) (*Engine, error) {
 	e := &Engine{gpu: gpu, weights: w, rows: newRowPool(gpu, m.Config.ImageSize),
 		idle: make(chan *instance, o.Instances), closing: make(chan struct{})}
 	e.spec = e.describe(o)
-	if err := driver.Do(gpu, func() error { return e.load(p) }); err != nil {
+	if err := driver.Do(gpu, func() error { return e.load(p, o.target) }); err != nil {
 		return nil, errors.Join(fmt.Errorf("cuda engine: %s: %w", gpu.Info().Name, err), e.Close())
 	}
 	e.spec.Variant = string(e.module.target)
@@ -126,10 +129,10 @@ func (e *Engine) describe(o Options) engine.Spec {
 }
 
 // load brings code, weights and plans to the device.
-func (e *Engine) load(p *packer) (err error) {
+func (e *Engine) load(p *packer, target kernels.Target) (err error) {
 	c := &e.weights.config
 	size := sharedSizes{patch: patchShared(e.weights), attention: attentionShared(e.spec.Precision, c.Tokens())}
-	if e.module, err = load(e.gpu, e.spec.Precision, size); err != nil {
+	if e.module, err = load(e.gpu, e.spec.Precision, size, target); err != nil {
 		return err
 	}
 	packed, err := p.fill()
@@ -160,7 +163,7 @@ func (e *Engine) load(p *packer) (err error) {
 // launcher launches on a stream of this engine's device.
 func (e *Engine) launcher(s driver.Stream) *launcher {
 	return &launcher{gpu: e.gpu, stream: s, module: e.module, precision: e.spec.Precision,
-		epsilon: e.weights.config.Epsilon, overlap: e.gpu.Info().Capability >= 90}
+		epsilon: e.weights.config.Epsilon, overlap: e.module.target.Waits()}
 }
 
 // Spec describes the engine.
@@ -248,13 +251,13 @@ func (e *Engine) Close() error {
 
 // free gives back what load took, all or part of it.
 func (e *Engine) free() (err error) {
-	err = e.rows.close()
 	for range e.spec.InFlight {
 		if e.spec.Memory.DeviceFixed == 0 && len(e.idle) == 0 {
 			break // loading ended before this instance
 		}
 		err = errors.Join(err, (<-e.idle).close())
 	}
+	err = errors.Join(err, e.rows.close()) // only now: runs read rows where they lie
 	if e.weights.memory != 0 {
 		err = errors.Join(err, e.gpu.Free(e.weights.memory))
 	}

@@ -27,10 +27,7 @@ func (a *arena) forward(l *launcher, w *weights, n int) error {
 		} else {
 			// The embedding is the class token's. Its query needs every key and value; everything after
 			// them is needed for its own row only.
-			kv := a.hidden(rows, 2*c.Width)
-			q := a.query.first(n)
-			l.normed(kv, b.queryKeyValue.outputs(c.Width, 3*c.Width), x, xSums, normed)
-			l.normed(q, b.queryKeyValue.outputs(0, c.Width), x.every(tokens), xSums.every(tokens), normed)
+			q, kv := a.lastQueryKeyValue(l, b.queryKeyValue, x, xSums, n, tokens)
 			x, h, out = x.every(tokens), h.first(n), a.class.first(n)
 			l.attention(h, q, kv, kv.from(c.Width), n, c.Heads)
 		}
@@ -42,6 +39,23 @@ func (a *arena) forward(l *launcher, w *weights, n int) error {
 	}
 	l.normed(a.embeddings(n), w.proj, x, xSums, normedFloat)
 	return l.err
+}
+
+// fewRows is the size up to which another launch costs more than queries that nobody needs.
+const fewRows = 1600
+
+// lastQueryKeyValue computes the class tokens' queries, and all keys and values side by side.
+func (a *arena) lastQueryKeyValue(l *launcher, layer linear, x view, sums rowSums, n, tokens int) (q, kv view) {
+	width := layer.k
+	if x.rows <= fewRows {
+		qkv := a.hidden(x.rows, 3*width)
+		l.normed(qkv, layer, x, sums, normed)
+		return qkv.every(tokens), qkv.from(width)
+	}
+	kv, q = a.hidden(x.rows, 2*width), a.query.first(n)
+	l.normed(kv, layer.outputs(width, 3*width), x, sums, normed)
+	l.normed(q, layer.outputs(0, width), x.every(tokens), sums.every(tokens), normed)
+	return q, kv
 }
 
 func activation(c *model.Config) epilogue {

@@ -38,7 +38,8 @@ type variant struct {
 	rows, cols  int
 	threads     int
 	stages      int // of shared memory; 0: static
-	multicast   int // blocks of a cluster that share W
+	down        int // blocks of a cluster one above the other: they share W
+	across      int // blocks of a cluster side by side: they share A
 	split       int // blocks of a cluster that share k
 	perSM       int // blocks that fit on a multiprocessor
 	partColumns int // columns that one partial sum of a row covers
@@ -57,26 +58,28 @@ var (
 // portable run everywhere; reference are float32's; hopper repeats INSTANCES of kernels/gemm_sm90.cuh.
 var (
 	portable = []variant{
-		{"128x128", 128, 128, 256, 3, 1, 1, 2, 32, false, all},
-		{"64x64", 64, 64, 128, 4, 1, 1, 3, 32, false, all},
+		{"128x128", 128, 128, 256, 3, 1, 1, 1, 2, 32, false, all},
+		{"64x64", 64, 64, 128, 4, 1, 1, 1, 3, 32, false, all},
 	}
-	reference = []variant{{"64x64", 64, 64, 256, 0, 1, 1, 4, 64, false, all}}
+	reference = []variant{{"64x64", 64, 64, 256, 0, 1, 1, 1, 4, 64, false, all}}
 	hopper    = []variant{
-		{"1x24", 64, 24, 160, 8, 1, 1, 2, 24, true, both},
-		{"1x48", 64, 48, 160, 7, 1, 1, 2, 48, true, both},
-		{"1x96", 64, 96, 160, 5, 1, 1, 2, 96, true, both},
-		{"1x128", 64, 128, 160, 4, 1, 1, 2, 128, true, both},
-		{"1x192", 64, 192, 160, 6, 1, 1, 1, 192, true, both},
-		{"2x128", 128, 128, 320, 3, 1, 1, 2, 128, true, both},
-		{"2x128m2", 128, 128, 320, 3, 2, 1, 2, 128, true, both},
-		{"2x192m2", 128, 192, 384, 5, 2, 1, 1, 192, true, both},
-		{"2x256", 128, 256, 384, 4, 1, 1, 1, 256, true, both},
-		{"2x256m2", 128, 256, 384, 4, 2, 1, 1, 256, true, both},
-		{"1x24k4", 64, 24, 160, 8, 1, 4, 2, 24, true, adding},
-		{"1x48k2", 64, 48, 160, 7, 1, 2, 2, 48, true, adding},
-		{"1x48k4", 64, 48, 160, 7, 1, 4, 2, 48, true, adding},
-		{"1x96k2", 64, 96, 160, 5, 1, 2, 2, 96, true, adding},
-		{"1x32", 64, 32, 160, 8, 1, 1, 2, 32, true, onlyOut},
+		{"1x24", 64, 24, 160, 8, 1, 1, 1, 2, 24, true, both},
+		{"1x48", 64, 48, 160, 7, 1, 1, 1, 2, 48, true, both},
+		{"1x48n4", 64, 48, 160, 7, 1, 4, 1, 2, 48, true, both},
+		{"1x96", 64, 96, 160, 5, 1, 1, 1, 2, 96, true, both},
+		{"1x128", 64, 128, 160, 4, 1, 1, 1, 2, 128, true, both},
+		{"1x192", 64, 192, 160, 6, 1, 1, 1, 1, 192, true, both},
+		{"1x192m2", 64, 192, 160, 6, 2, 1, 1, 1, 192, true, both},
+		{"2x128", 128, 128, 320, 3, 1, 1, 1, 2, 128, true, both},
+		{"2x128m2", 128, 128, 320, 3, 2, 1, 1, 2, 128, true, both},
+		{"2x128m2n2", 128, 128, 384, 6, 2, 2, 1, 1, 128, true, both},
+		{"2x192m2", 128, 192, 384, 5, 2, 1, 1, 1, 192, true, both},
+		{"t128m2", 128, 128, 384, 6, 2, 1, 1, 1, 128, true, both},
+		{"2x256", 128, 256, 384, 4, 1, 1, 1, 1, 256, true, both},
+		{"2x256m2", 128, 256, 384, 4, 2, 1, 1, 1, 256, true, both},
+		{"1x24k4", 64, 24, 160, 8, 1, 1, 4, 2, 24, true, adding},
+		{"1x48k4", 64, 48, 160, 7, 1, 1, 4, 2, 48, true, adding},
+		{"1x32", 64, 32, 160, 8, 1, 1, 1, 2, 32, true, onlyOut},
 	}
 )
 
@@ -92,12 +95,12 @@ func (v variant) shared() int {
 	return bytes
 }
 
-// tiles is the number of tiles that blocks, or clusters that share W, compute.
-func (v variant) tiles(m, n int) int { return ceil(m, v.rows*v.multicast) * (n / v.cols) }
+// tiles is the number of tiles that blocks, or clusters that share tiles of A and W, compute.
+func (v variant) tiles(m, n int) int { return ceil(m, v.rows*v.down) * (n / (v.cols * v.across)) }
 
 // fits tells whether the variant computes such a product.
 func (v variant) fits(n, k int, e epilogue) bool {
-	if n%v.cols != 0 || k%(blockK*v.split) != 0 {
+	if n%(v.cols*v.across) != 0 || k%(blockK*v.split) != 0 {
 		return false
 	}
 	for _, have := range v.epilogues {
@@ -111,7 +114,7 @@ func (v variant) fits(n, k int, e epilogue) bool {
 // blocks is the size of the grid: a block a tile, or on Hopper as many as run at once, each taking tiles
 // in turn.
 func (v variant) blocks(m, n, multiprocessors int) int {
-	cluster := v.multicast * v.split
+	cluster := v.down * v.across * v.split
 	tiles := v.tiles(m, n)
 	if v.hopper && v.split == 1 {
 		tiles = min(tiles, multiprocessors*v.perSM/cluster)
@@ -120,14 +123,14 @@ func (v variant) blocks(m, n, multiprocessors int) int {
 }
 
 // cycles estimates how long a product takes on Hopper: waves of tiles, each of which waits for its first
-// data, then for whatever is slower of the matrix unit (4096 operations a cycle) and the way from the L2
-// (about 40 bytes a cycle), then stores.
+// data, then for whatever is slower of the matrix unit (4096 operations a cycle) and the way into the
+// multiprocessor (about 50 bytes a cycle, multicast or not), then stores.
 func (v variant) cycles(m, n, k, multiprocessors int) float64 {
-	blocks := v.tiles(m, n) * v.multicast * v.split
+	blocks := v.tiles(m, n) * v.down * v.across * v.split
 	sharing := min(v.perSM, ceil(blocks, multiprocessors))
 	waves := ceil(blocks, multiprocessors*sharing)
 	arithmetic := float64(v.rows*v.cols*blockK*2) / 4096
-	bytes := float64((v.rows+v.cols/v.multicast)*2*blockK) / 40
+	bytes := float64((v.rows+v.cols)*2*blockK) / 50
 	step := max(arithmetic, bytes, 50) * float64(sharing)
 	finish := 400 + float64(v.rows*v.cols)/16
 	if v.split > 1 {

@@ -50,8 +50,8 @@ func (l *launcher) productWith(v variant, dst view, layer linear, src view, e ep
 	g.inverseWidth, g.epsilon = 1/float32(layer.k), l.epsilon
 	g.partsOut = int32(layer.n / v.partColumns)
 	if v.hopper {
-		g.mapA = l.describe(src.at, src.rows, layer.k, src.stride, v.rows)
-		g.mapW = l.describe(layer.weight, layer.n, layer.k, layer.k, v.cols/v.multicast)
+		g.mapA = l.describe(src.at, src.rows, layer.k, src.stride, v.rows/v.across)
+		g.mapW = l.describe(layer.weight, layer.n, layer.k, layer.k, v.cols/v.down)
 	}
 	blocks := v.blocks(dst.rows, layer.n, l.gpu.Info().Multiprocessors)
 	l.launch(l.module.products[v.name+string(e)], driver.Dim{X: uint32(blocks), Y: 1, Z: 1},
@@ -156,8 +156,12 @@ func (l *launcher) patches(dst view, table driver.Pointer, w *weights, n int) {
 	for i := range g.scale {
 		g.scale[i], g.shift[i] = 1/(255*c.Std[i]), -c.Mean[i]/c.Std[i]
 	}
+	threads := 256
+	if n*c.ImageSize/c.PatchSize < l.gpu.Info().Multiprocessors {
+		threads = 1024 // few blocks: each must be fast
+	}
 	l.launch(l.module.patch, driver.Dim{X: uint32(c.ImageSize / c.PatchSize), Y: uint32(n), Z: 1},
-		driver.Dim{X: 256, Y: 1, Z: 1}, patchShared(w), driver.Bytes(&g))
+		driver.Dim{X: uint32(threads), Y: 1, Z: 1}, patchShared(w), driver.Bytes(&g))
 }
 
 // patchShared is the bytes of a row of patches.

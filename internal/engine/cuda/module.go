@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/vitrine-project/vitrine/internal/engine"
@@ -23,15 +24,18 @@ type module struct {
 // typeName is a precision's name in the kernels' names.
 var typeName = map[engine.Precision]string{engine.FP32: "f32", engine.FP16: "f16", engine.BF16: "bf16"}
 
-// load loads what the forward pass of a model needs.
-func load(g driver.GPU, precision engine.Precision, size sharedSizes) (*module, error) {
-	target, err := kernels.TargetFor(int(g.Info().Capability))
+// load loads what the forward pass of a model needs, compiled for target or, without one, for the device.
+func load(g driver.GPU, precision engine.Precision, size sharedSizes, target kernels.Target) (*module, error) {
+	best, err := kernels.TargetFor(int(g.Info().Capability))
 	if err != nil {
 		return nil, err
 	}
+	if target == "" {
+		target = best
+	}
 	m := &module{target: target, products: map[string]driver.Function{}}
 	if err := m.load(g, typeName[precision], size); err != nil {
-		return nil, fmt.Errorf("load the kernels for %s: %w", target, err)
+		return nil, errors.Join(fmt.Errorf("load the kernels for %s: %w", target, err), m.close(g))
 	}
 	return m, nil
 }
@@ -97,9 +101,7 @@ func (m *module) addVariants(g driver.GPU, unit, name string, variants []variant
 
 func (m *module) close(g driver.GPU) (err error) {
 	for _, l := range m.loaded {
-		if e := g.Unload(l); e != nil {
-			err = e
-		}
+		err = errors.Join(err, g.Unload(l))
 	}
 	return err
 }

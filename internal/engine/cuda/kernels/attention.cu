@@ -82,7 +82,7 @@ template <typename T> __device__ __forceinline__ void attention(const AttentionA
           }
         top = fmaxf(top, __shfl_xor_sync(~0u, top, 1));
         top = fmaxf(top, __shfl_xor_sync(~0u, top, 2));
-        const float shrink = exp2f(maximum[half] - top);
+        const float shrink = fast_exp2(maximum[half] - top);
         maximum[half] = top;
         float sum = 0;
 #pragma unroll
@@ -90,7 +90,7 @@ template <typename T> __device__ __forceinline__ void attention(const AttentionA
 #pragma unroll
           for (int e = 0; e < 2; e++) {
             float& s = score[4 * j + 2 * half + e];
-            s = exp2f(s - top);
+            s = fast_exp2(s - top);
             sum += s;
             out[4 * j + 2 * half + e] *= shrink;
           }

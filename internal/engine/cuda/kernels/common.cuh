@@ -43,6 +43,18 @@ __device__ __forceinline__ float to_float(float f) { return f; }
 __device__ __forceinline__ float to_float(__half f) { return __half2float(f); }
 __device__ __forceinline__ float to_float(__nv_bfloat16 f) { return __bfloat162float(f); }
 
+// The special function unit's 2^x and 1/x: relative error under 2^-22.
+__device__ __forceinline__ float fast_exp2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+__device__ __forceinline__ float fast_reciprocal(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 __device__ __forceinline__ float warp_sum(float v) {
 #pragma unroll
   for (int d = 16; d > 0; d >>= 1) v += __shfl_xor_sync(~0u, v, d);

@@ -39,18 +39,18 @@ enum Epilogue {
 };
 
 __device__ __forceinline__ float quick_gelu(float x) {
-  return __fdividef(x, 1.0f + exp2f(-1.702f * 1.44269504f * x));
+  return x * fast_reciprocal(1.0f + fast_exp2(-1.702f * 1.44269504f * x));
 }
 
 // gelu with erf by Abramowitz and Stegun 7.1.26: absolute error of erf under 1.5e-7.
 __device__ __forceinline__ float gelu(float x) {
   const float z = fabsf(x) * 0.70710678f;
-  const float t = __fdividef(1.0f, fmaf(0.3275911f, z, 1.0f));
+  const float t = fast_reciprocal(fmaf(0.3275911f, z, 1.0f));
   float p = fmaf(1.061405429f, t, -1.453152027f);
   p = fmaf(p, t, 1.421413741f);
   p = fmaf(p, t, -0.284496736f);
   p = fmaf(p, t, 0.254829592f) * t;
-  const float tail = p * exp2f(-1.44269504f * z * z);  // 1 - erf(z)
+  const float tail = p * fast_exp2(-1.44269504f * z * z);  // 1 - erf(z)
   const float phi = x < 0 ? 0.5f * tail : 1.0f - 0.5f * tail;
   return x * phi;
 }

@@ -2,9 +2,10 @@
 // shared memory, warpgroup products read them there, one thread feeds the ring. Instances in
 // gemm_sm90_*.cu.
 //
-// A thread-block cluster serves one of two ends. With MULTICAST 2, two blocks compute tiles one above the
-// other and fetch half of W each, for both. With SPLIT > 1 the blocks divide k and add up their sums
-// through distributed shared memory, in a fixed order: results do not depend on timing.
+// A thread-block cluster serves one of two ends. With DOWN x ACROSS > 1 the blocks compute adjacent tiles:
+// DOWN blocks one above the other need the same tile of W and fetch a part of it each, for all of them;
+// ACROSS blocks side by side do so with A. With SPLIT > 1 the blocks divide k and add up their sums through
+// distributed shared memory, in a fixed order: results do not depend on timing.
 #pragma once
 #include "gemm.cuh"
 #include "wgmma.cuh"
@@ -56,6 +57,10 @@ __device__ __forceinline__ void fetch_multicast(uint32_t to, const TensorMap* ma
   asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;"
                ::"r"(to), "l"(map), "r"(x), "r"(y), "r"(barrier), "h"(blocks) : "memory");
 }
+// fetch_to_l2 brings a box no nearer than the L2.
+__device__ __forceinline__ void fetch_to_l2(const TensorMap* map, int x, int y) {
+  asm volatile("cp.async.bulk.prefetch.tensor.2d.L2.global [%0, {%1, %2}];" ::"l"(map), "r"(x), "r"(y) : "memory");
+}
 __device__ __forceinline__ void prefetch(const TensorMap* map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }
@@ -100,9 +105,9 @@ __device__ __forceinline__ void side_norms(const GemmArgs& g, Side<ROWS, BN>& to
   }
 }
 
-// reduce adds up the blocks' sums of a tile of 64 x BN and takes them through the epilogue; block `rank` has
-// the rows from 64/SPLIT*rank on. 128 threads. old is what Reduce::load loaded.
-template <typename T, int BN, int SPLIT> struct Reduce {
+// Reduce adds up the blocks' sums of a tile of ROWS x BN and takes them through the residual epilogue; block
+// `rank` has the rows from ROWS/SPLIT*rank on. Two threads for each row of the tile.
+template <typename T, int ROWS, int BN, int SPLIT> struct Reduce {
   static constexpr int kLanes = 2 * SPLIT, kStride = BN + 1, kEach = BN / kLanes;
   static_assert(BN % kLanes == 0, "");
   float old[kEach];
@@ -111,7 +116,7 @@ template <typename T, int BN, int SPLIT> struct Reduce {
 
   __device__ __forceinline__ void load(const GemmArgs& g, int rank, int tile_row, int tile_col) {
     lane = threadIdx.x % kLanes;
-    local = rank * (64 / SPLIT) + threadIdx.x / kLanes;
+    local = rank * (ROWS / SPLIT) + threadIdx.x / kLanes;
     row = tile_row + local;
     col = tile_col;
     real = row < g.m;
@@ -142,12 +147,17 @@ template <typename T, int BN, int SPLIT> struct Reduce {
 };
 
 // A block has GROUPS warpgroups of 64 x BN each, a warp that feeds them, and with two warpgroups another one
-// that prepares the epilogue's numbers; one warpgroup prepares them while it waits for the first tiles.
-template <typename T, int E, int GROUPS, int BN, int STAGES, int MULTICAST, int SPLIT, int REGISTERS>
+// that prepares the epilogue's numbers; one warpgroup prepares them while it waits for the first tiles. With
+// TURNS the two warpgroups take turns instead of sharing a tile: one multiplies all 128 rows of a tile while
+// the other is at the epilogue of the tile before.
+template <typename T, int E, int GROUPS, int BN, int STAGES, int DOWN, int ACROSS, int SPLIT, int REGISTERS, bool TURNS>
 __device__ __forceinline__ void gemm(const GemmArgs& g) {
   using L = Layout<GROUPS, BN, STAGES>;
   using S = Side<L::kRows, BN>;
-  constexpr bool kCluster = MULTICAST > 1 || SPLIT > 1;
+  constexpr int kReaders = 4 * (TURNS ? 1 : GROUPS);  // warps that read a stage
+  constexpr int kSharing = DOWN * ACROSS, kWriters = DOWN + ACROSS - 1;  // blocks that write to a block's stages
+  constexpr bool kCluster = kSharing > 1 || SPLIT > 1;
+  static_assert(SPLIT == 1 || kSharing == 1, "");
   constexpr bool kReady = E == kResidual && GROUPS == 1 && SPLIT == 1 && BN <= 128;
   extern __shared__ unsigned char memory[];
   const uint32_t start = shared_address(memory), base = (start + 1023) & ~1023u;
@@ -160,11 +170,11 @@ __device__ __forceinline__ void gemm(const GemmArgs& g) {
   if (threadIdx.x == 0) {
     for (int s = 0; s < STAGES; s++) {
       barrier_init(full + 8 * s, 1);
-      barrier_init(empty + 8 * s, 4 * GROUPS * MULTICAST);
+      barrier_init(empty + 8 * s, kReaders * kWriters);
     }
     for (int s = 0; s < 2; s++) {
       barrier_init(side_full + 8 * s, 32);
-      barrier_init(side_empty + 8 * s, 4 * GROUPS);
+      barrier_init(side_empty + 8 * s, kReaders);
     }
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
   }
@@ -173,22 +183,36 @@ __device__ __forceinline__ void gemm(const GemmArgs& g) {
   dependency_release();
 
   const int blocks = (g.k + 63) / 64 / SPLIT, first = SPLIT > 1 ? rank * blocks : 0;
-  const int tiles_n = g.n / BN, tiles_m = (g.m + L::kRows * MULTICAST - 1) / (L::kRows * MULTICAST);
-  const int tiles = tiles_n * tiles_m, cluster = blockIdx.x / (MULTICAST * SPLIT), clusters = gridDim.x / (MULTICAST * SPLIT);
-  auto row_of = [&](int tile) { return (tile / tiles_n * MULTICAST + (MULTICAST > 1 ? rank : 0)) * L::kRows; };
-  auto col_of = [&](int tile) { return tile % tiles_n * BN; };
+  const int down = kSharing > 1 ? rank / ACROSS : 0, across = kSharing > 1 ? rank % ACROSS : 0;
+  const int tiles_n = g.n / (BN * ACROSS), tiles_m = (g.m + L::kRows * DOWN - 1) / (L::kRows * DOWN), tiles = tiles_n * tiles_m;  // of a cluster
+  const int cluster = blockIdx.x / (kSharing * SPLIT), clusters = gridDim.x / (kSharing * SPLIT);
+  auto row_of = [&](int tile) { return (tile / tiles_n * DOWN + down) * L::kRows; };
+  auto col_of = [&](int tile) { return (tile % tiles_n * ACROSS + across) * BN; };
 
   if (group == GROUPS) {
     if (REGISTERS) asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
     if (warp == 4 * GROUPS && lane == 0) {
       auto fetch_w = [&](int stage, int block, int col) {
-        const uint32_t to = base + stage * L::kStage + L::kA;
-        if (MULTICAST > 1)
-          fetch_multicast(to + rank * (L::kW / MULTICAST), &g.map_w, block * 64, col + rank * (BN / MULTICAST), full + 8 * stage, (1 << MULTICAST) - 1);
+        const uint32_t to = base + stage * L::kStage + L::kA, barrier = full + 8 * stage;
+        constexpr uint16_t kColumn = DOWN == 1 ? 1 : DOWN == 2 ? 1 | 1 << ACROSS : 1 | 1 << ACROSS | 1 << 2 * ACROSS | 1 << 3 * ACROSS;
+        if (DOWN > 1)
+          fetch_multicast(to + down * (L::kW / DOWN), &g.map_w, block * 64, col + down * (BN / DOWN), barrier, kColumn << across);
         else
-          fetch(to, &g.map_w, block * 64, col, full + 8 * stage);
+          fetch(to, &g.map_w, block * 64, col, barrier);
       };
-      auto fetch_a = [&](int stage, int block, int row) { fetch(base + stage * L::kStage, &g.map_a, block * 64, row, full + 8 * stage); };
+      auto fetch_a = [&](int stage, int block, int row) {
+        const uint32_t to = base + stage * L::kStage, barrier = full + 8 * stage;
+        if (ACROSS > 1)
+          fetch_multicast(to + across * (L::kA / ACROSS), &g.map_a, block * 64, row + across * (L::kRows / ACROSS), barrier, ((1 << ACROSS) - 1) << (down * ACROSS));
+        else
+          fetch(to, &g.map_a, block * 64, row, barrier);
+      };
+      // What comes from the device's memory is a few blocks of k too late for the ring: the first tile of
+      // a row of tiles fetches A's blocks to the L2 in advance.
+      constexpr int kAhead = 4;
+      auto fetch_ahead = [&](int tile, int block) {
+        if (tile < tiles && col_of(tile) == 0) fetch_to_l2(&g.map_a, block * 64, row_of(tile));
+      };
       prefetch(&g.map_w);
       prefetch(&g.map_a);
       // The weights of the first stages do not depend on the kernel before.
@@ -209,6 +233,10 @@ __device__ __forceinline__ void gemm(const GemmArgs& g) {
             barrier_expect(full + 8 * stage, L::kStage);
             fetch_w(stage, first + b, col);
             fetch_a(stage, first + b, row);
+            if (GROUPS > 1 && ACROSS == 1) {
+              const bool here = b + kAhead < blocks;
+              fetch_ahead(here ? tile : tile + clusters, here ? b + kAhead : b + kAhead - blocks);
+            }
           }
           if (++stage == STAGES) stage = 0, parity ^= 1;
         }
@@ -235,8 +263,9 @@ __device__ __forceinline__ void gemm(const GemmArgs& g) {
   } else {
     if (REGISTERS) asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(REGISTERS ? REGISTERS : 40));
     auto release = [&](int stage) {
-      if (MULTICAST > 1) {
-        if (lane < MULTICAST) barrier_arrive(empty + 8 * stage, lane);
+      if (kSharing > 1) {  // tell the blocks in this one's column, then the others in its row
+        const int other = lane - DOWN + (lane - DOWN >= across);
+        if (lane < kWriters) barrier_arrive(empty + 8 * stage, lane < DOWN ? lane * ACROSS + across : down * ACROSS + other);
       } else if (lane == 0) {
         asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(empty + 8 * stage) : "memory");
       }
@@ -246,49 +275,66 @@ __device__ __forceinline__ void gemm(const GemmArgs& g) {
     int turn = 0, stage = 0, previous = 0;
     uint32_t parity = 0;
     for (int tile = cluster; tile < tiles; tile += clusters, turn++) {
-      const int tile_row = row_of(tile), row = tile_row + group * 64 + (warp & 3) * 16, col = col_of(tile);
+      if (TURNS && (turn & 1) != group) {
+        const int passed = stage + blocks;
+        stage = passed % STAGES;
+        parity ^= passed / STAGES & 1;
+        continue;
+      }
+      constexpr int kParts = TURNS ? 2 : 1;  // of 64 rows
+      const int tile_row = row_of(tile), col = col_of(tile), group_row = TURNS ? 0 : group * 64;
       Residual<BN / 8> old;
-      Reduce<T, BN, SPLIT> rest;
+      Reduce<T, L::kRows, BN, SPLIT> rest;
       if (GROUPS == 1) {
         if (turn > 0) {
           named_barrier<128>(1);
           side_columns<E, L::kRows, BN, 128>(g, sides[0], col, threadIdx.x);
         }
         if (E != kResidual) side_norms<L::kRows, BN, 128, 2>(g, sides[0], tile_row, threadIdx.x);
-        if (kReady) load_residual<T, BN / 8>(g, row, col, old);
-        if (SPLIT > 1) rest.load(g, rank, tile_row, col);
+        if (kReady) load_residual<T, BN / 8>(g, tile_row + warp * 16, col, old);
       }
-      float acc[BN / 2];
+      if constexpr (SPLIT > 1) rest.load(g, rank, tile_row, col);
+      // The other warpgroup has seen all its stages arrive: a barrier's parity tells two rounds apart, no more.
+      if (TURNS && turn > 0) named_barrier<256>(2 + group);
+      float acc[kParts][BN / 2];
       for (int b = 0; b < blocks; b++) {
         barrier_wait(full + 8 * stage, parity);
-        const uint64_t a = operand(base + stage * L::kStage + group * 64 * 128), w = operand(base + stage * L::kStage + L::kA);
+        const uint64_t a = operand(base + stage * L::kStage + group_row * 128), w = operand(base + stage * L::kStage + L::kA);
         asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 #pragma unroll
-        for (int kk = 0; kk < 4; kk++) Warpgroup<T, BN>::multiply(acc, a + 2 * kk, w + 2 * kk, b | kk);
+        for (int kk = 0; kk < 4; kk++)
+#pragma unroll
+          for (int part = 0; part < kParts; part++)
+            Warpgroup<T, BN>::multiply(acc[part], a + (part * 64 * 128 >> 4) + 2 * kk, w + 2 * kk, b | kk);
         asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
         asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
         if (b > 0) release(previous);
         previous = stage;
         if (++stage == STAGES) stage = 0, parity ^= 1;
       }
+      if (TURNS && tile + clusters < tiles) asm volatile("bar.arrive %0, 256;" ::"r"(2 + (group ^ 1)) : "memory");
       asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
       release(previous);
       const S& side = sides[GROUPS > 1 ? turn & 1 : 0];
       if (GROUPS > 1) barrier_wait(side_full + 8 * (turn & 1), (turn / 2) & 1);
       if (GROUPS == 1) named_barrier<128>(1);
       if constexpr (SPLIT == 1) {
-        const int r = group * 64 + (warp & 3) * 16 + (lane >> 2);
-        RowNorm norm[2] = {};
-        if (E != kResidual) norm[0] = side.norm[r], norm[1] = side.norm[r + 8];
-        epilogue<T, E, BN / 8, kReady>(g, acc, row, col, col / BN, norm, side.bias, side.sums, &old);
+#pragma unroll
+        for (int part = 0; part < kParts; part++) {
+          const int first_row = group_row + part * 64 + (warp & 3) * 16, r = first_row + (lane >> 2);
+          RowNorm norm[2] = {};
+          if (E != kResidual) norm[0] = side.norm[r], norm[1] = side.norm[r + 8];
+          epilogue<T, E, BN / 8, kReady>(g, acc[part], tile_row + first_row, col, col / BN, norm, side.bias, side.sums, &old);
+        }
         if (GROUPS > 1 && lane == 0) asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(side_empty + 8 * (turn & 1)) : "memory");
       } else {  // one tile a cluster; the ring's memory is free now
+        if (GROUPS > 1) named_barrier<128 * GROUPS>(1);
         const int r = warp * 16 + (lane >> 2), c = 2 * (lane & 3);
         float* sums = reinterpret_cast<float*>(local);
 #pragma unroll
         for (int j = 0; j < BN / 8; j++)
 #pragma unroll
-          for (int e = 0; e < 4; e++) sums[(r + 8 * (e >> 1)) * (BN + 1) + 8 * j + c + (e & 1)] = acc[4 * j + e];
+          for (int e = 0; e < 4; e++) sums[(r + 8 * (e >> 1)) * (BN + 1) + 8 * j + c + (e & 1)] = acc[0][4 * j + e];
         cluster_sync();
         rest.finish(g, base, side.bias);
       }
@@ -300,11 +346,11 @@ __device__ __forceinline__ void gemm(const GemmArgs& g) {
 
 }  // namespace sm90
 
-// A name says: type, warpgroups, columns, then m2 for multicast and k2, k4 for split k.
-#define GEMM(type, T, name, epilogue_name, E, GROUPS, BN, STAGES, MULTICAST, SPLIT, THREADS, MINIMUM, REGISTERS)                           \
-  extern "C" __global__ void __cluster_dims__(MULTICAST * SPLIT, 1, 1) __launch_bounds__(THREADS, MINIMUM)                                 \
+// A name says: type, warpgroups (t: two that take turns), columns, then blocks down (m) and across (n) that share, or a split of k.
+#define GEMM(type, T, name, epilogue_name, E, GROUPS, BN, STAGES, DOWN, ACROSS, SPLIT, THREADS, MINIMUM, REGISTERS, TURNS)                 \
+  extern "C" __global__ void __cluster_dims__(DOWN * ACROSS * SPLIT, 1, 1) __launch_bounds__(THREADS, MINIMUM)                             \
       gemm_##type##_##name##_##epilogue_name(const __grid_constant__ GemmArgs g) {                                                         \
-    sm90::gemm<T, E, GROUPS, BN, STAGES, MULTICAST, SPLIT, REGISTERS>(g);                                                                  \
+    sm90::gemm<T, E, GROUPS, BN, STAGES, DOWN, ACROSS, SPLIT, REGISTERS, TURNS>(g);                                                        \
   }
 #define NORMS(type, T, name, ...)                                       \
   GEMM(type, T, name, norm, kNorm, __VA_ARGS__)                         \
@@ -313,20 +359,22 @@ __device__ __forceinline__ void gemm(const GemmArgs& g) {
 #define RESIDUAL(type, T, name, ...) GEMM(type, T, name, residual, kResidual, __VA_ARGS__)
 #define BOTH(type, T, name, ...) NORMS(type, T, name, __VA_ARGS__) RESIDUAL(type, T, name, __VA_ARGS__)
 
-// The table is repeated in gemm.go: groups, columns, stages, multicast, split.
+// The table is repeated in gemm.go: groups, columns, stages, down, across, split.
 #define INSTANCES(type, T)                                              \
-  BOTH(type, T, 1x24, 1, 24, 8, 1, 1, 160, 2, 0)                        \
-  BOTH(type, T, 1x48, 1, 48, 7, 1, 1, 160, 2, 0)                        \
-  BOTH(type, T, 1x96, 1, 96, 5, 1, 1, 160, 2, 0)                        \
-  BOTH(type, T, 1x128, 1, 128, 4, 1, 1, 160, 2, 0)                      \
-  BOTH(type, T, 1x192, 1, 192, 6, 1, 1, 160, 1, 0)                      \
-  BOTH(type, T, 2x128, 2, 128, 3, 1, 1, 320, 2, 0)                      \
-  BOTH(type, T, 2x128m2, 2, 128, 3, 2, 1, 320, 2, 0)                    \
-  BOTH(type, T, 2x192m2, 2, 192, 5, 2, 1, 384, 1, 232)                  \
-  BOTH(type, T, 2x256, 2, 256, 4, 1, 1, 384, 1, 232)                    \
-  BOTH(type, T, 2x256m2, 2, 256, 4, 2, 1, 384, 1, 232)                  \
-  RESIDUAL(type, T, 1x24k4, 1, 24, 8, 1, 4, 160, 2, 0)                  \
-  RESIDUAL(type, T, 1x48k2, 1, 48, 7, 1, 2, 160, 2, 0)                  \
-  RESIDUAL(type, T, 1x48k4, 1, 48, 7, 1, 4, 160, 2, 0)                  \
-  RESIDUAL(type, T, 1x96k2, 1, 96, 5, 1, 2, 160, 2, 0)                  \
-  GEMM(type, T, 1x32, norm_float, kNormFloat, 1, 32, 8, 1, 1, 160, 2, 0)
+  BOTH(type, T, 1x24, 1, 24, 8, 1, 1, 1, 160, 2, 0, false)              \
+  BOTH(type, T, 1x48, 1, 48, 7, 1, 1, 1, 160, 2, 0, false)              \
+  BOTH(type, T, 1x48n4, 1, 48, 7, 1, 4, 1, 160, 2, 0, false)            \
+  BOTH(type, T, 1x96, 1, 96, 5, 1, 1, 1, 160, 2, 0, false)              \
+  BOTH(type, T, 1x128, 1, 128, 4, 1, 1, 1, 160, 2, 0, false)            \
+  BOTH(type, T, 1x192, 1, 192, 6, 1, 1, 1, 160, 1, 0, false)            \
+  BOTH(type, T, 1x192m2, 1, 192, 6, 2, 1, 1, 160, 1, 0, false)          \
+  BOTH(type, T, 2x128, 2, 128, 3, 1, 1, 1, 320, 2, 0, false)            \
+  BOTH(type, T, 2x128m2, 2, 128, 3, 2, 1, 1, 320, 2, 0, false)          \
+  BOTH(type, T, 2x128m2n2, 2, 128, 6, 2, 2, 1, 384, 1, 232, false)      \
+  BOTH(type, T, 2x192m2, 2, 192, 5, 2, 1, 1, 384, 1, 232, false)        \
+  BOTH(type, T, t128m2, 2, 128, 6, 2, 1, 1, 384, 1, 232, true)          \
+  BOTH(type, T, 2x256, 2, 256, 4, 1, 1, 1, 384, 1, 232, false)          \
+  BOTH(type, T, 2x256m2, 2, 256, 4, 2, 1, 1, 384, 1, 232, false)        \
+  RESIDUAL(type, T, 1x24k4, 1, 24, 8, 1, 1, 4, 160, 2, 0, false)        \
+  RESIDUAL(type, T, 1x48k4, 1, 48, 7, 1, 1, 4, 160, 2, 0, false)        \
+  GEMM(type, T, 1x32, norm_float, kNormFloat, 1, 32, 8, 1, 1, 1, 160, 2, 0, false)

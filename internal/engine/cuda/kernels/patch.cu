@@ -6,7 +6,7 @@
 struct RowTable {
   int format, rows;  // rows beyond `rows` are padding
   int reserved[2];
-  const unsigned char* row[];
+  const unsigned char* row[];  // as many as the largest batch has
 };
 enum Format { kUint8HWC = 1, kFloat32CHW = 2, kFloat16CHW = 3 };
 
@@ -35,9 +35,10 @@ template <typename T> __device__ __forceinline__ void patch(const PatchArgs& g) 
   extern __shared__ __align__(16) unsigned char strip[];  // the bytes of a row of patches
   const int y = blockIdx.x, image = blockIdx.y, grid = g.size / g.patch, area = g.patch * g.patch;
   dependency_release();
-  const int format = g.table->format;
-  const bool real = image < g.table->rows;
-  const unsigned char* from = real ? g.table->row[image] : nullptr;
+  // Three reads of host memory at once, not one after the other.
+  const int format = g.table->format, rows = g.table->rows;
+  const unsigned char* from = g.table->row[image];
+  const bool real = image < rows;
   if (real && format == kUint8HWC) {
     const int bytes = g.patch * g.size * 3;
     const uint4* src = reinterpret_cast<const uint4*>(from + static_cast<size_t>(y) * bytes);
@@ -69,6 +70,6 @@ template <typename T> __device__ __forceinline__ void patch(const PatchArgs& g) 
   }
 }
 
-extern "C" __global__ void __launch_bounds__(256) patch_f16(const __grid_constant__ PatchArgs g) { patch<__half>(g); }
-extern "C" __global__ void __launch_bounds__(256) patch_bf16(const __grid_constant__ PatchArgs g) { patch<__nv_bfloat16>(g); }
-extern "C" __global__ void __launch_bounds__(256) patch_f32(const __grid_constant__ PatchArgs g) { patch<float>(g); }
+extern "C" __global__ void __launch_bounds__(1024) patch_f16(const __grid_constant__ PatchArgs g) { patch<__half>(g); }
+extern "C" __global__ void __launch_bounds__(1024) patch_bf16(const __grid_constant__ PatchArgs g) { patch<__nv_bfloat16>(g); }
+extern "C" __global__ void __launch_bounds__(1024) patch_f32(const __grid_constant__ PatchArgs g) { patch<float>(g); }

@@ -23,7 +23,7 @@ type GPU struct {
 	Device driver.Info
 	// Room is how many bytes can be allocated on the device; 0 is no limit.
 	Room int
-	// Fail, if set, is asked before every call that can fail and makes it fail with that error.
+	// Fail, if set, is asked before every call that can fail and makes it fail with that error. It may block.
 	Fail func(call string) error
 
 	mu        sync.Mutex
@@ -51,13 +51,14 @@ func New() *GPU {
 	}
 }
 
-// begin locks and asks Fail.
+// begin asks Fail and locks.
 func (g *GPU) begin(call string) (unlock func(), err error) {
+	if g.Fail != nil {
+		err = g.Fail(call)
+	}
 	g.mu.Lock()
 	if g.closed {
 		err = &driver.Error{Call: call, Code: 709, Name: "CUDA_ERROR_CONTEXT_IS_DESTROYED", Text: "closed"}
-	} else if g.Fail != nil {
-		err = g.Fail(call)
 	}
 	return g.mu.Unlock, err
 }
@@ -210,7 +211,10 @@ func (g *GPU) Fill(to driver.Pointer, value byte, n int) error {
 func (g *GPU) NewStream() (driver.Stream, error) {
 	unlock, err := g.begin("NewStream")
 	defer unlock()
-	return driver.Stream(g.handle("stream")), err
+	if err != nil {
+		return 0, err
+	}
+	return driver.Stream(g.handle("stream")), nil
 }
 
 // CloseStream closes it.
@@ -227,7 +231,10 @@ func (g *GPU) Synchronize(driver.Stream) error {
 func (g *GPU) NewEvent() (driver.Event, error) {
 	unlock, err := g.begin("NewEvent")
 	defer unlock()
-	return driver.Event(g.handle("event")), err
+	if err != nil {
+		return 0, err
+	}
+	return driver.Event(g.handle("event")), nil
 }
 
 // CloseEvent closes it.
@@ -247,7 +254,10 @@ func (g *GPU) Elapsed(_, _ driver.Event) (float32, error) { return 0, nil }
 func (g *GPU) Load([]byte) (driver.Module, error) {
 	unlock, err := g.begin("Load")
 	defer unlock()
-	return driver.Module(g.handle("module")), err
+	if err != nil {
+		return 0, err
+	}
+	return driver.Module(g.handle("module")), nil
 }
 
 // Unload closes a module.
