@@ -94,6 +94,7 @@ func (o *serveOptions) define(fs *pflag.FlagSet) {
 	o.maxBody, o.bodyMemory = 64<<20, 1<<30
 	cli.Group(fs, "Addresses", func(fs *pflag.FlagSet) {
 		fs.StringVar(&o.http, "http", "127.0.0.1:8000", "`ADDRESS` of the API; port 0 picks a free one and prints it")
+		fs.StringVar(&o.grpc.address, "grpc", "127.0.0.1:8001", "`ADDRESS` of the Open Inference Protocol's gRPC service; off for none")
 		fs.StringVar(&o.metrics, "metrics", "127.0.0.1:8002", "`ADDRESS` of metrics and health; off for none")
 		fs.BoolVar(&o.pprof, "pprof", false, "Go's profiles under /debug/pprof/ on the metrics address")
 	})
