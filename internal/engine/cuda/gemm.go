@@ -79,6 +79,7 @@ var (
 		{"2x256m2", 128, 256, 384, 4, 2, 1, 1, 1, 256, true, both},
 		{"1x24k4", 64, 24, 160, 8, 1, 1, 4, 2, 24, true, adding},
 		{"1x48k4", 64, 48, 160, 7, 1, 1, 4, 2, 48, true, adding},
+		{"1x96k4", 64, 96, 160, 5, 1, 1, 4, 1, 96, true, adding},
 		{"1x32", 64, 32, 160, 8, 1, 1, 1, 2, 32, true, onlyOut},
 	}
 )
@@ -90,7 +91,8 @@ const blockK = 64
 func (v variant) shared() int {
 	bytes := v.stages * (v.rows + v.cols) * 2 * blockK
 	if v.hopper {
-		bytes += 16*v.stages + 32 + 2*8*(v.rows+v.cols) + 1024 // barriers, what two epilogues need, alignment
+		bytes += 16*v.stages + 48 + 2*8*(v.rows+v.cols) + 1024   // barriers, what two epilogues need, alignment
+		bytes += (v.split - 1) * (v.rows / v.split) * v.cols * 4 // what the other blocks send
 	}
 	return bytes
 }

@@ -8,15 +8,8 @@ import (
 // Code is the driver's result code.
 type Code int32
 
-// Codes that callers tell apart.
-const (
-	OutOfMemory    Code = 2
-	NoDevice       Code = 100
-	InvalidImage   Code = 200
-	InvalidPTX     Code = 218
-	NoBinaryForGPU Code = 209
-	NotFound       Code = 500
-)
+// OutOfMemory is the code that callers tell apart.
+const OutOfMemory Code = 2
 
 // Error is a call that the driver refused, in its own words.
 type Error struct {

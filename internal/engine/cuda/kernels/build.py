@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -48,10 +49,20 @@ def compiler(where):
     return next(where.glob("lib/python*/site-packages/nvidia/cu13/bin/nvcc"))
 
 
+def sources(unit):
+    """The unit's source, then every header of ours that it includes, directly or not, sorted."""
+    found, todo = set(), [unit + ".cu"]
+    while todo:
+        new = set(re.findall(r'#include "([^"]+)"', (HERE / todo.pop()).read_text())) - found
+        found |= new
+        todo += new
+    return [unit + ".cu"] + sorted(found)
+
+
 def source_hash(unit):
-    """SHA-256 over the unit's source and every header, each with its name."""
+    """SHA-256 over the unit's sources, each with its name."""
     h = hashlib.sha256()
-    for name in [unit + ".cu"] + sorted(p.name for p in HERE.glob("*.cuh")):
+    for name in sources(unit):
         h.update(name.encode() + b"\0" + (HERE / name).read_bytes() + b"\0")
     return h.hexdigest()
 

@@ -4,8 +4,9 @@
 //
 // A thread-block cluster serves one of two ends. With DOWN x ACROSS > 1 the blocks compute adjacent tiles:
 // DOWN blocks one above the other need the same tile of W and fetch a part of it each, for all of them;
-// ACROSS blocks side by side do so with A. With SPLIT > 1 the blocks divide k and add up their sums through
-// distributed shared memory, in a fixed order: results do not depend on timing.
+// ACROSS blocks side by side do so with A. With SPLIT > 1 the blocks divide k; each
+// sends its sums of the others' rows to their shared memory, and adds what it receives in a fixed order: results do not
+// depend on timing.
 #pragma once
 #include "gemm.cuh"
 #include "wgmma.cuh"
@@ -35,18 +36,9 @@ __device__ __forceinline__ int cluster_rank() {
   asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(r));
   return r;
 }
-// cluster_meet waits for the other blocks and orders nothing; cluster_sync also makes their shared memory visible.
+// cluster_meet waits for the other blocks and orders nothing.
 __device__ __forceinline__ void cluster_meet() {
   asm volatile("barrier.cluster.arrive.relaxed.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
-}
-__device__ __forceinline__ void cluster_sync() {
-  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
-}
-__device__ __forceinline__ float load_remote(uint32_t at, int rank) {
-  float v;
-  asm volatile("{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %1, %2;\nld.shared::cluster.f32 %0, [remote];\n}"
-               : "=f"(v) : "r"(at), "r"(rank) : "memory");
-  return v;
 }
 // fetch starts the copy of a box whose first element is at column x of row y.
 __device__ __forceinline__ void fetch(uint32_t to, const TensorMap* map, int x, int y, uint32_t barrier) {
@@ -73,18 +65,29 @@ template <int N> __device__ __forceinline__ void named_barrier(int id) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "n"(N) : "memory");
 }
 
+// send stores 16 bytes in block `rank` of the cluster, at the place that `to` is here, and completes them at
+// the barrier there.
+__device__ __forceinline__ void send(uint32_t to, int rank, uint32_t barrier, const float* v) {
+  asm volatile("{\n.reg .b32 remote, done;\nmapa.shared::cluster.u32 remote, %0, %2;\nmapa.shared::cluster.u32 done, %1, %2;\n"
+               "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.f32 [remote], {%3, %4, %5, %6}, [done];\n}"
+               ::"r"(to), "r"(barrier), "r"(rank), "f"(v[0]), "f"(v[1]), "f"(v[2]), "f"(v[3]) : "memory");
+}
+
 // Side is what the epilogue of a tile needs besides the product.
 template <int ROWS, int BN> struct Side {
   RowNorm norm[ROWS];
   float bias[BN], sums[BN];
 };
 
-template <int GROUPS, int BN, int STAGES> struct Layout {
+// SPLIT blocks that divide k own a share of the tile's rows each: as many whole warps' fragments.
+template <int GROUPS, int BN, int STAGES, int SPLIT> struct Layout {
   static constexpr int kRows = 64 * GROUPS;
   static constexpr int kA = kRows * 128, kW = BN * 128, kStage = kA + kW;
-  static constexpr int kBarriers = STAGES * kStage;                // full and empty of each stage, then of two sides
-  static constexpr int kSides = kBarriers + 16 * STAGES + 32;
-  static constexpr int kBytes = kSides + 2 * sizeof(Side<kRows, BN>);  // gemm.go adds 1024 for the alignment
+  static constexpr int kBarriers = STAGES * kStage;                // full and empty of each stage, then of two sides, then of what other blocks send
+  static constexpr int kSides = kBarriers + 16 * STAGES + 48;
+  static constexpr int kReceived = kSides + 2 * sizeof(Side<kRows, BN>);
+  static constexpr int kShareWarps = 4 * GROUPS / SPLIT, kShare = kRows / SPLIT * BN * 4;
+  static constexpr int kBytes = kReceived + (SPLIT - 1) * kShare;  // gemm.go adds 1024 for the alignment
 };
 
 // side_columns fetches bias and sums; they depend on no kernel. side_norms makes row norms, LANES threads a
@@ -105,63 +108,22 @@ __device__ __forceinline__ void side_norms(const GemmArgs& g, Side<ROWS, BN>& to
   }
 }
 
-// Reduce adds up the blocks' sums of a tile of ROWS x BN and takes them through the residual epilogue; block
-// `rank` has the rows from ROWS/SPLIT*rank on. Two threads for each row of the tile.
-template <typename T, int ROWS, int BN, int SPLIT> struct Reduce {
-  static constexpr int kLanes = 2 * SPLIT, kStride = BN + 1, kEach = BN / kLanes;
-  static_assert(BN % kLanes == 0, "");
-  float old[kEach];
-  int lane, local, row, col;
-  bool real;
-
-  __device__ __forceinline__ void load(const GemmArgs& g, int rank, int tile_row, int tile_col) {
-    lane = threadIdx.x % kLanes;
-    local = rank * (ROWS / SPLIT) + threadIdx.x / kLanes;
-    row = tile_row + local;
-    col = tile_col;
-    real = row < g.m;
-    const T* from = element<T>(g.residual, real ? residual_row(g, row) : 0, g.ldresidual, col);
-#pragma unroll
-    for (int i = 0; i < kEach; i++) old[i] = real ? to_float(from[i * kLanes + lane]) : 0.0f;
-  }
-
-  __device__ __forceinline__ void finish(const GemmArgs& g, uint32_t sums, const float* bias) {
-    float total = 0, squares = 0;
-#pragma unroll
-    for (int i = 0; i < kEach; i++) {
-      const int c = i * kLanes + lane;
-      float y = bias[c] + old[i];
-#pragma unroll
-      for (int s = 0; s < SPLIT; s++) y += load_remote(sums + 4 * (local * kStride + c), s);
-      total += y;
-      squares = fmaf(y, y, squares);
-      if (real) *element<T>(g.out, row, g.ldout, col + c) = from_float<T>(y);
-    }
-#pragma unroll
-    for (int d = 1; d < kLanes; d <<= 1) {
-      total += __shfl_xor_sync(~0u, total, d);
-      squares += __shfl_xor_sync(~0u, squares, d);
-    }
-    if (real && lane == 0) g.stats_out[static_cast<size_t>(row) * g.parts_out + col / BN] = {total, squares};
-  }
-};
-
 // A block has GROUPS warpgroups of 64 x BN each, a warp that feeds them, and with two warpgroups another one
 // that prepares the epilogue's numbers; one warpgroup prepares them while it waits for the first tiles. With
 // TURNS the two warpgroups take turns instead of sharing a tile: one multiplies all 128 rows of a tile while
 // the other is at the epilogue of the tile before.
 template <typename T, int E, int GROUPS, int BN, int STAGES, int DOWN, int ACROSS, int SPLIT, int REGISTERS, bool TURNS>
 __device__ __forceinline__ void gemm(const GemmArgs& g) {
-  using L = Layout<GROUPS, BN, STAGES>;
+  using L = Layout<GROUPS, BN, STAGES, SPLIT>;
   using S = Side<L::kRows, BN>;
   constexpr int kReaders = 4 * (TURNS ? 1 : GROUPS);  // warps that read a stage
   constexpr int kSharing = DOWN * ACROSS, kWriters = DOWN + ACROSS - 1;  // blocks that write to a block's stages
   constexpr bool kCluster = kSharing > 1 || SPLIT > 1;
   static_assert(SPLIT == 1 || kSharing == 1, "");
-  constexpr bool kReady = E == kResidual && GROUPS == 1 && SPLIT == 1 && BN <= 128;
+  constexpr bool kReady = E == kResidual && GROUPS == 1 && BN <= 128;
   extern __shared__ unsigned char memory[];
   const uint32_t start = shared_address(memory), base = (start + 1023) & ~1023u;
-  const uint32_t full = base + L::kBarriers, empty = full + STAGES * 8, side_full = empty + STAGES * 8, side_empty = side_full + 16;
+  const uint32_t full = base + L::kBarriers, empty = full + STAGES * 8, side_full = empty + STAGES * 8, side_empty = side_full + 16, received = side_empty + 16;
   unsigned char* local = memory + (base - start);
   S* sides = reinterpret_cast<S*>(local + L::kSides);
   const int warp = __shfl_sync(~0u, threadIdx.x >> 5, 0), lane = threadIdx.x & 31, group = warp >> 2;
@@ -175,6 +137,10 @@ __device__ __forceinline__ void gemm(const GemmArgs& g) {
     for (int s = 0; s < 2; s++) {
       barrier_init(side_full + 8 * s, 32);
       barrier_init(side_empty + 8 * s, kReaders);
+    }
+    if (SPLIT > 1) {
+      barrier_init(received, 1);
+      barrier_expect(received, (SPLIT - 1) * L::kShare);
     }
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
   }
@@ -284,16 +250,14 @@ __device__ __forceinline__ void gemm(const GemmArgs& g) {
       constexpr int kParts = TURNS ? 2 : 1;  // of 64 rows
       const int tile_row = row_of(tile), col = col_of(tile), group_row = TURNS ? 0 : group * 64;
       Residual<BN / 8> old;
-      Reduce<T, L::kRows, BN, SPLIT> rest;
       if (GROUPS == 1) {
         if (turn > 0) {
           named_barrier<128>(1);
           side_columns<E, L::kRows, BN, 128>(g, sides[0], col, threadIdx.x);
         }
         if (E != kResidual) side_norms<L::kRows, BN, 128, 2>(g, sides[0], tile_row, threadIdx.x);
-        if (kReady) load_residual<T, BN / 8>(g, tile_row + warp * 16, col, old);
+        if (kReady && (SPLIT == 1 || warp / L::kShareWarps == rank)) load_residual<T, BN / 8>(g, tile_row + warp * 16, col, old);
       }
-      if constexpr (SPLIT > 1) rest.load(g, rank, tile_row, col);
       // The other warpgroup has seen all its stages arrive: a barrier's parity tells two rounds apart, no more.
       if (TURNS && turn > 0) named_barrier<256>(2 + group);
       float acc[kParts][BN / 2];
@@ -318,29 +282,33 @@ __device__ __forceinline__ void gemm(const GemmArgs& g) {
       const S& side = sides[GROUPS > 1 ? turn & 1 : 0];
       if (GROUPS > 1) barrier_wait(side_full + 8 * (turn & 1), (turn / 2) & 1);
       if (GROUPS == 1) named_barrier<128>(1);
-      if constexpr (SPLIT == 1) {
+      if constexpr (SPLIT > 1) {  // one tile a cluster
+        const int owner = warp / L::kShareWarps, slot = warp % L::kShareWarps;
+        auto fragment = [&](int source, int j) { return (((source * L::kShareWarps + slot) * (BN / 8) + j) * 32 + lane) * 16; };
+        if (owner != rank) {
 #pragma unroll
-        for (int part = 0; part < kParts; part++) {
-          const int first_row = group_row + part * 64 + (warp & 3) * 16, r = first_row + (lane >> 2);
-          RowNorm norm[2] = {};
-          if (E != kResidual) norm[0] = side.norm[r], norm[1] = side.norm[r + 8];
-          epilogue<T, E, BN / 8, kReady>(g, acc[part], tile_row + first_row, col, col / BN, norm, side.bias, side.sums, &old);
+          for (int j = 0; j < BN / 8; j++) send(base + L::kReceived + fragment(rank - (rank > owner), j), owner, received, &acc[0][4 * j]);
+          continue;
         }
-        if (GROUPS > 1 && lane == 0) asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(side_empty + 8 * (turn & 1)) : "memory");
-      } else {  // one tile a cluster; the ring's memory is free now
-        if (GROUPS > 1) named_barrier<128 * GROUPS>(1);
-        const int r = warp * 16 + (lane >> 2), c = 2 * (lane & 3);
-        float* sums = reinterpret_cast<float*>(local);
+        barrier_wait(received, 0);
 #pragma unroll
-        for (int j = 0; j < BN / 8; j++)
+        for (int source = 0; source < SPLIT - 1; source++)
 #pragma unroll
-          for (int e = 0; e < 4; e++) sums[(r + 8 * (e >> 1)) * (BN + 1) + 8 * j + c + (e & 1)] = acc[0][4 * j + e];
-        cluster_sync();
-        rest.finish(g, base, side.bias);
+          for (int j = 0; j < BN / 8; j++) {
+            const float4 v = *reinterpret_cast<const float4*>(local + L::kReceived + fragment(source, j));
+            acc[0][4 * j] += v.x, acc[0][4 * j + 1] += v.y, acc[0][4 * j + 2] += v.z, acc[0][4 * j + 3] += v.w;
+          }
       }
+#pragma unroll
+      for (int part = 0; part < kParts; part++) {
+        const int first_row = group_row + part * 64 + (warp & 3) * 16, r = first_row + (lane >> 2);
+        RowNorm norm[2] = {};
+        if (E != kResidual) norm[0] = side.norm[r], norm[1] = side.norm[r + 8];
+        epilogue<T, E, BN / 8, kReady>(g, acc[part], tile_row + first_row, col, col / BN, norm, side.bias, side.sums, &old);
+      }
+      if (GROUPS > 1 && lane == 0) asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(side_empty + 8 * (turn & 1)) : "memory");
     }
   }
-  if (SPLIT > 1 && group == GROUPS) cluster_sync();
   if (kCluster) cluster_meet();  // nobody leaves while others use its memory
 }
 
@@ -377,4 +345,5 @@ __device__ __forceinline__ void gemm(const GemmArgs& g) {
   BOTH(type, T, 2x256m2, 2, 256, 4, 2, 1, 1, 384, 1, 232, false)        \
   RESIDUAL(type, T, 1x24k4, 1, 24, 8, 1, 1, 4, 160, 2, 0, false)        \
   RESIDUAL(type, T, 1x48k4, 1, 48, 7, 1, 1, 4, 160, 2, 0, false)        \
+  RESIDUAL(type, T, 1x96k4, 1, 96, 5, 1, 1, 4, 160, 1, 0, false)        \
   GEMM(type, T, 1x32, norm_float, kNormFloat, 1, 32, 8, 1, 1, 1, 160, 2, 0, false)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"testing"
 )
@@ -33,18 +34,10 @@ func TestManifest(t *testing.T) {
 	if m.Compiler == "" || len(m.Images) == 0 {
 		t.Fatal("an empty manifest")
 	}
-	headers, err := filepath.Glob("*.cuh")
-	if err != nil || len(headers) == 0 {
-		t.Fatalf("no headers: %v", err)
-	}
-	slices.Sort(headers)
 	for _, i := range m.Images {
 		h := sha256.New()
-		for _, name := range append([]string{i.Unit + ".cu"}, headers...) {
-			b, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
+		for _, name := range sources(t, i.Unit+".cu") {
+			b := read(t, name)
 			h.Write([]byte(name + "\x00"))
 			h.Write(b)
 			h.Write([]byte{0})
@@ -61,6 +54,32 @@ func TestManifest(t *testing.T) {
 			t.Errorf("%s/%s is not the code that the manifest names", i.Target, i.Unit)
 		}
 	}
+}
+
+var include = regexp.MustCompile(`#include "([^"]+)"`)
+
+// sources are a unit's source, then every header that it includes, directly or not, sorted.
+func sources(t *testing.T, unit string) []string {
+	t.Helper()
+	var headers []string
+	for todo := []string{unit}; len(todo) > 0; todo = todo[1:] {
+		for _, m := range include.FindAllStringSubmatch(string(read(t, todo[0])), -1) {
+			if !slices.Contains(headers, m[1]) {
+				headers, todo = append(headers, m[1]), append(todo, m[1])
+			}
+		}
+	}
+	slices.Sort(headers)
+	return append([]string{unit}, headers...)
+}
+
+func read(t *testing.T, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // TestEveryTargetIsComplete looks for units that some target lacks.
