@@ -148,6 +148,9 @@ type server struct {
 }
 
 func runServe(ctx context.Context, o *serveOptions, std streams) error {
+	if err := o.check(); err != nil {
+		return err
+	}
 	log, logs := o.log.switchable(std.err)
 	s, err := newServer(o, log)
 	if err != nil {
@@ -198,9 +201,6 @@ func newServer(o *serveOptions, log *slog.Logger) (*server, error) {
 	var err error
 	if o.http == closedDoor {
 		return nil, cli.Usage{Err: errors.New("--http off: there would be nothing to serve")}
-	}
-	if err := o.check(); err != nil {
-		return nil, err
 	}
 	if s.doors, err = newDoors(&o.door, log); err != nil {
 		return nil, err
