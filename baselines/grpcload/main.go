@@ -67,8 +67,12 @@ type load struct {
 	until          time.Time
 }
 
+// writeBuffer lets a connection write a message of 602 KB in three calls; with the library's 32 KiB they are
+// nineteen, and the client takes almost twice the processor time, as much as the server that it measures.
+const writeBuffer = 256 << 10
+
 func (l *load) dial() (*grpc.ClientConn, error) {
-	return grpc.NewClient("passthrough:"+l.address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+	return grpc.NewClient("passthrough:"+l.address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithWriteBufferSize(writeBuffer),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(verbatim{}), grpc.MaxCallRecvMsgSize(1<<28)),
 		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 			c, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)

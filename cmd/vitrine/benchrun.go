@@ -193,7 +193,7 @@ func (b *benchRun) open(ctx context.Context, t *plan.Target) (*scenario.Engine, 
 	}
 	weights := time.Since(began)
 	began = time.Now()
-	e, err := o.newEngine(m)
+	e, err := o.bareEngine(m)
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}

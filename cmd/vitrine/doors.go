@@ -132,7 +132,8 @@ func (d *doors) grpcOptions() []grpc.ServerOption {
 	if d.tls == nil {
 		return nil
 	}
-	return []grpc.ServerOption{grpc.Creds(credentials.NewTLS(d.tls))}
+	// Under TLS a connection keeps its read buffer, and one read gives no more than a record, 16 KiB.
+	return []grpc.ServerOption{grpc.Creds(credentials.NewTLS(d.tls)), grpc.ReadBufferSize(32 << 10)}
 }
 
 // reloadInterval is how often the files are looked at.

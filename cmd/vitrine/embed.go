@@ -26,6 +26,7 @@ type embedOptions struct {
 	space     string
 	model     modelFlags
 	engine    engineFlags
+	devices   deviceFlags
 	image     imageFlags
 	log       logFlags
 }
@@ -67,6 +68,7 @@ FILE.journal. It does not go on with another model or other images.
 	})
 	o.model.define(fs)
 	o.engine.define(fs)
+	o.devices.define(fs)
 	o.image.define(fs)
 	o.log.define(fs, "warn")
 	completeValues(c)
@@ -87,7 +89,7 @@ func runEmbed(ctx context.Context, o *embedOptions, args []string, std streams) 
 	limitMemory()
 	log := o.log.logger(std.err)
 	plant, err := buildPlant(ctx, plantOptions{
-		model: o.model, engine: o.engine, image: o.image, space: o.space,
+		model: o.model, engine: o.engine, devices: o.devices, image: o.image, space: o.space,
 		log: log, progress: std.err,
 	})
 	if err != nil {

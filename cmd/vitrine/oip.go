@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/vitrine-project/vitrine/internal/cli"
+	"github.com/vitrine-project/vitrine/internal/engine/fleet"
 	"github.com/vitrine-project/vitrine/internal/front/oiphttp"
 	"github.com/vitrine-project/vitrine/internal/oip"
 	"github.com/vitrine-project/vitrine/internal/oip/images"
@@ -31,7 +32,7 @@ func (s *server) newOIP() (*oip.Server, error) {
 	var models []oip.Model
 	if s.plant != nil {
 		models = images.Models(s.plant.images, images.Batching{Preferred: b.preferred, Delay: b.delay, Timeout: b.timeout,
-			QueueSize: b.queue, PriorityLevels: b.levels, Instances: s.o.engine.instances})
+			QueueSize: b.queue, PriorityLevels: b.levels, Instances: s.o.engine.instances, GPUs: gpus(s.plant.devices)})
 	}
 	if s.o.oip.samples {
 		models = append(models, samples.Default()...)
@@ -53,6 +54,16 @@ func (s *server) newOIP() (*oip.Server, error) {
 		}
 	}
 	return oip.NewServer(registry, s.log), nil
+}
+
+// gpus are the numbers of the cards among devices.
+func gpus(devices []fleet.Device) (numbers []int32) {
+	for _, d := range devices {
+		if d.GPU != fleet.CPU {
+			numbers = append(numbers, int32(d.GPU))
+		}
+	}
+	return numbers
 }
 
 // openOIP adds the protocol's routes.

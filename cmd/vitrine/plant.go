@@ -13,9 +13,9 @@ import (
 
 	"github.com/vitrine-project/vitrine/internal/batcher"
 	"github.com/vitrine-project/vitrine/internal/engine"
-	"github.com/vitrine-project/vitrine/internal/engine/cpu"
-	"github.com/vitrine-project/vitrine/internal/engine/null"
+	"github.com/vitrine-project/vitrine/internal/engine/fleet"
 	"github.com/vitrine-project/vitrine/internal/model"
+	"github.com/vitrine-project/vitrine/internal/model/repository"
 	"github.com/vitrine-project/vitrine/internal/preproc"
 	"github.com/vitrine-project/vitrine/internal/preproc/jpeg"
 	"github.com/vitrine-project/vitrine/internal/service"
@@ -27,6 +27,7 @@ import (
 type plantOptions struct {
 	model    modelFlags
 	engine   engineFlags
+	devices  deviceFlags
 	image    imageFlags
 	batch    batchFlags
 	space    string // wanted; "" for any
@@ -37,15 +38,17 @@ type plantOptions struct {
 	budget   *service.Budget // nil is none
 
 	// A model of a repository has these of its configuration; zero values are those of the flags.
-	name, version string          // what protocols call it
-	queue         *batcher.Config // how it batches
+	name, version string             // what protocols call it
+	queue         *batcher.Config    // how it batches
+	stored        []repository.Place // where it runs
 }
 
 // plant is model, engine, image pipeline and batcher, put together.
 type plant struct {
-	images *service.Images
-	free   func() // gives its memory back to the budget
-	began  time.Time
+	images  *service.Images
+	devices []fleet.Device
+	free    func() // gives its memory back to the budget
+	began   time.Time
 }
 
 // WarmUp embeds a first image; the plant is ready then.
@@ -81,21 +84,12 @@ func buildPlant(ctx context.Context, o plantOptions) (*plant, error) {
 // assemblePlant puts everything together, once there is memory for it.
 func assemblePlant(ctx context.Context, o plantOptions) (_ *plant, err error) {
 	began := time.Now()
+	if _, err := o.places(); err != nil { // before anything slow
+		return nil, err
+	}
 	m, err := o.openModel(ctx)
 	if err != nil {
 		return nil, err
-	}
-	free, err := o.reserve(m)
-	if err != nil {
-		return nil, errors.Join(err, m.Close())
-	}
-	defer func() {
-		if err != nil {
-			free()
-		}
-	}()
-	if err := ctx.Err(); err != nil { // to pack the weights takes a while
-		return nil, errors.Join(err, m.Close())
 	}
 	plan := preproc.PlanFor(m.Config)
 	plan.EXIF = o.image.rotate
@@ -104,12 +98,17 @@ func assemblePlant(ctx context.Context, o plantOptions) (_ *plant, err error) {
 		return nil, errors.Join(err, m.Close())
 	}
 	step := time.Now()
-	e, err := o.newEngine(m)
+	e, devices, free, err := o.newEngines(ctx, m)
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
+	defer func() {
+		if err != nil {
+			free()
+		}
+	}()
 	phase(o.log, "engine", step, "engine", e.Spec().Name, "variant", e.Spec().Variant, "precision", e.Spec().Precision,
-		"jpeg", pipeline.JPEG())
+		"devices", devices, "in_flight", e.Spec().InFlight, "jpeg", pipeline.JPEG())
 	meta := o.metadata(m, plan, e.Spec())
 	if err := errors.Join(m.Close(), o.checkSpace(meta.Space)); err != nil {
 		return nil, errors.Join(err, e.Close())
@@ -118,19 +117,23 @@ func assemblePlant(ctx context.Context, o plantOptions) (_ *plant, err error) {
 	if err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
-	return &plant{images, free, began}, nil
+	return &plant{images, devices, free, began}, nil
 }
 
 // reserve takes the engine's memory from the budget.
-func (o *plantOptions) reserve(m *model.Model) (free func(), err error) {
-	if o.budget == nil || o.engine.name == "null" || o.engine.onGPU() {
+func (o *plantOptions) reserve(b *backend, m *model.Model, devices []fleet.Device) (free func(), err error) {
+	var all int64
+	for _, d := range devices {
+		n, err := b.memory(o, m.Config, d)
+		if err != nil {
+			return nil, err
+		}
+		all += n
+	}
+	if o.budget == nil || all == 0 {
 		return func() {}, nil
 	}
-	n, err := cpu.Estimate(m.Config, o.cpuOptions())
-	if err != nil {
-		return nil, err
-	}
-	return o.budget.Reserve(o.protocolName(m), n)
+	return o.budget.Reserve(o.protocolName(m), all)
 }
 
 // protocolName is what protocols call the model.
@@ -161,23 +164,6 @@ func weightless() (*model.Model, error) {
 	}
 	return &model.Model{Config: c, WeightsHash: "none",
 		Source: model.Source{Reference: "none", ModelName: name, Pretrained: "openai", Synthetic: true}}, nil
-}
-
-func (o *plantOptions) newEngine(m *model.Model) (engine.Engine, error) {
-	c := m.Config
-	if o.engine.name == "null" {
-		return null.New(null.Options{Width: c.ImageSize, Height: c.ImageSize, Dim: c.EmbedDim,
-			MaxBatch: o.engine.maxBatch, InFlight: o.engine.instances}), nil
-	}
-	if e, err := o.newGPU(m); e != nil || err != nil {
-		return e, err
-	}
-	return cpu.New(m, o.cpuOptions())
-}
-
-func (o *plantOptions) cpuOptions() cpu.Options {
-	return cpu.Options{Precision: engine.Precision(o.engine.precision), Threads: o.engine.threads,
-		Instances: o.engine.instances, MaxBatch: o.engine.maxBatch, Logger: o.log}
 }
 
 // metadata is what the service cannot know by itself. The null engine's vectors are in no model's

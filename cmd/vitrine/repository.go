@@ -69,7 +69,11 @@ func (s *server) openRepository() error {
 	if len(r.dirs) == 0 {
 		return nil
 	}
-	stored, err := disk.Open(disk.Options{Dirs: r.dirs, Build: s.buildStored, Threads: r.threads, Logger: s.log})
+	gpus, err := s.o.devices.cards(&s.o.engine)
+	if err != nil {
+		return err
+	}
+	stored, err := disk.Open(disk.Options{Dirs: r.dirs, Build: s.buildStored, Threads: r.threads, GPUs: gpus, Logger: s.log})
 	if err != nil {
 		return cli.Usage{Err: fmt.Errorf("--model-repository: %w", err)}
 	}
@@ -101,7 +105,7 @@ func (s *server) buildStored(ctx context.Context, order disk.Order) (disk.Plant,
 	o.space = parameter(disk.Space)
 	o.name, o.version = order.Name, order.Version
 	o.log = s.log.With("model", order.Name, "version", order.Version)
-	o.engine.instances = disk.Instances(order.Config)
+	o.stored = order.Places
 	o.engine.maxBatch = int(max(1, order.Config.MaxBatchSize))
 	if p := parameter(disk.Precision); p != "" {
 		if !slices.Contains([]string{"auto", "fp32", "bf16", "fp16"}, p) {

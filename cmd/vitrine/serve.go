@@ -32,6 +32,7 @@ type serveOptions struct {
 	space          string
 	model          modelFlags
 	engine         engineFlags
+	devices        deviceFlags
 	image          imageFlags
 	batch          batchFlags
 	oip            oipFlags
@@ -103,6 +104,7 @@ func (o *serveOptions) define(fs *pflag.FlagSet) {
 		fs.StringVar(&o.space, "space", "", "`ID` of the vector space that is wanted; a server that would make vectors of another does not start")
 	})
 	o.engine.define(fs)
+	o.devices.define(fs)
 	o.batch.define(fs)
 	o.image.define(fs)
 	o.repository.define(fs)
@@ -285,7 +287,7 @@ func (s *server) load(ctx context.Context, progress *os.File) (err error) {
 
 // plantOptions are what every plant of this server has in common.
 func (s *server) plantOptions() plantOptions {
-	return plantOptions{model: s.o.model, engine: s.o.engine, image: s.o.image, batch: s.o.batch, log: s.log, metrics: s.metrics, budget: s.budget}
+	return plantOptions{model: s.o.model, engine: s.o.engine, devices: s.o.devices, image: s.o.image, batch: s.o.batch, log: s.log, metrics: s.metrics, budget: s.budget}
 }
 
 // closePlant frees the engine of --model.

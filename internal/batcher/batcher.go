@@ -19,13 +19,14 @@ import (
 
 // Batcher feeds one engine. All methods are safe for concurrent use.
 type Batcher struct {
-	engine  engine.Engine
-	spec    engine.Spec
-	cfg     Config
-	ctx     context.Context //nolint:containedctx // every run's context: it ends when Close gives up waiting politely
-	stop    context.CancelFunc
-	workers sync.WaitGroup
-	tickets sync.Pool
+	engine   engine.Engine
+	spec     engine.Spec
+	cfg      Config
+	recovers bool            // fault.Unavailable is not the engine's end
+	ctx      context.Context //nolint:containedctx // every run's context: it ends when Close gives up waiting politely
+	stop     context.CancelFunc
+	workers  sync.WaitGroup
+	tickets  sync.Pool
 
 	mu      sync.Mutex
 	work    *sync.Cond // free workers wait here
@@ -54,6 +55,7 @@ func New(e engine.Engine, cfg Config) (*Batcher, error) {
 		drained: make(chan struct{}),
 		stats:   newCounters(cfg.MaxBatchSize),
 	}
+	_, b.recovers = e.(engine.Devices)
 	b.ctx, b.stop = context.WithCancel(context.Background())
 	b.tickets.New = func() any { return &ticket{done: make(chan struct{}, 1)} }
 	b.work = sync.NewCond(&b.mu)

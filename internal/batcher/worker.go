@@ -134,7 +134,7 @@ func (b *Batcher) answer(w *batch) {
 	}
 	b.mu.Lock()
 	b.stats.add(w, size)
-	if fault.KindOf(err) == fault.Unavailable && err != nil {
+	if err != nil && fault.KindOf(err) == fault.Unavailable && !b.recovers {
 		b.refuse(err)
 		b.failQueued()
 	}

@@ -26,9 +26,10 @@ type Engine interface {
 	// Run computes rows, all of one format, and fills out[i] with row i's outputs, one after the
 	// other in the order of Spec().Outputs: len(out) == len(rows), len(out[i]) == Spec().Dim().
 	// On success every out[i] is filled. On error the content of out is undefined and every row of
-	// the batch has failed; the engine stays usable unless the error is fault.Unavailable. A context
-	// that ends may stop the run early with its error. len(rows) is between 1 and Spec().MaxBatch;
-	// where Spec().Batches is not empty the engine itself pads to the next planned size.
+	// the batch has failed; the engine stays usable unless the error is fault.Unavailable, and then
+	// too where it implements Devices. A context that ends may stop the run early with its error. len(rows) is between 1 and Spec().MaxBatch;
+	// where Spec().Batches is not empty the engine itself pads to the next planned size. Rows of another
+	// engine are read where they lie, or copied first.
 	Run(ctx context.Context, rows []tensor.Row, out [][]float32) (Timings, error)
 	// Close waits for runs under way and frees all memory; rows not yet released become invalid.
 	// A second Close does nothing.

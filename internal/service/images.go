@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -127,11 +128,44 @@ func (m *Images) report(metrics *telemetry.Metrics) *telemetry.ModelMetrics {
 
 // live is what metrics ask at a scrape.
 func (m *Images) live() telemetry.Live {
-	return telemetry.Live{
+	l := telemetry.Live{
 		Pending:  int(m.pending.Load()),
 		Queued:   m.batch.QueueDepth(),
 		InFlight: m.gate.inside(),
 	}
+	for _, d := range deviceStates(m.engine) {
+		l.Devices = append(l.Devices, telemetry.Device{Name: d.Name, Up: d.Up, Running: d.Running, Executions: d.Executions,
+			Items: d.Items, Busy: d.Busy, Failures: d.Failures, Retries: d.Retries, Returns: d.Returns})
+	}
+	return l
+}
+
+// Device is the state of one of the devices that a model is computed on.
+type Device struct {
+	Name  string // "cpu", "gpu:0"
+	Up    bool
+	Why   string // why it is not up
+	Since time.Time
+}
+
+// Devices is the state of each device, nil for an engine that cannot lose one.
+func (m *Images) Devices() (all []Device) {
+	for _, d := range deviceStates(m.engine) {
+		all = append(all, Device{d.Name, d.Up, d.Why, d.Since})
+	}
+	return all
+}
+
+func deviceStates(e engine.Engine) []engine.DeviceStatus {
+	if d, ok := e.(engine.Devices); ok {
+		return d.Devices()
+	}
+	return nil
+}
+
+// anyUp tells whether there is something to compute on: one device of several is enough.
+func anyUp(all []engine.DeviceStatus) bool {
+	return len(all) == 0 || slices.ContainsFunc(all, func(d engine.DeviceStatus) bool { return d.Up })
 }
 
 // executed counts executions from the first real inference on, so that warming up leaves no trace.
@@ -151,7 +185,7 @@ func (m *Images) Metadata() Metadata { return m.meta }
 
 // Ready implements Model.
 func (m *Images) Ready() bool {
-	return m.proven.Load() && m.gate.open() && m.batch.Err() == nil
+	return m.proven.Load() && m.gate.open() && m.batch.Err() == nil && anyUp(deviceStates(m.engine))
 }
 
 // Stats is what the batcher has done and is doing, warming up included.

@@ -11,12 +11,14 @@ type Live struct {
 	Pending  int // requests of which no item is being computed yet
 	Queued   int // items in the batcher's queue
 	InFlight int // requests accepted and not yet answered
+	Devices  []Device
 }
 
 // liveCollector asks the models at every scrape, so that no gauge is kept up to date on the way of a
 // request.
 type liveCollector struct {
 	pending, queued, inFlight *prometheus.Desc
+	devices                   []deviceMetric
 
 	mu     sync.Mutex
 	models map[*ModelMetrics]func() Live
@@ -28,6 +30,7 @@ func newLiveCollector() *liveCollector {
 		pending:  desc("nv_inference_pending_request_count", "Instantaneous number of pending requests awaiting execution"),
 		queued:   desc("vitrine_queue_depth", "Items in the queue, decoded and waiting for a batch."),
 		inFlight: desc("vitrine_requests_in_flight", "Requests accepted and not yet answered."),
+		devices:  newDeviceMetrics(),
 		models:   map[*ModelMetrics]func() Live{},
 	}
 }
@@ -57,6 +60,9 @@ func (c *liveCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.pending
 	ch <- c.queued
 	ch <- c.inFlight
+	for _, m := range c.devices {
+		ch <- m.desc
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -70,7 +76,7 @@ func (c *liveCollector) Collect(ch chan<- prometheus.Metric) {
 		}
 		l, key := live(), [2]string{m.labels.Name, m.labels.Version}
 		sum := all[key]
-		all[key] = Live{sum.Pending + l.Pending, sum.Queued + l.Queued, sum.InFlight + l.InFlight}
+		all[key] = Live{sum.Pending + l.Pending, sum.Queued + l.Queued, sum.InFlight + l.InFlight, together(sum.Devices, l.Devices)}
 	}
 	for labels, l := range all {
 		gauge := func(d *prometheus.Desc, v int) {
@@ -79,5 +85,10 @@ func (c *liveCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(c.pending, l.Pending)
 		gauge(c.queued, l.Queued)
 		gauge(c.inFlight, l.InFlight)
+		for i := range l.Devices {
+			for _, m := range c.devices {
+				m.collect(ch, labels, &l.Devices[i])
+			}
+		}
 	}
 }

@@ -50,7 +50,12 @@ func scenario() (*Metrics, *ModelMetrics) {
 	m := NewMetrics(MetricsOptions{Version: "1.2.3", Revision: "abc", Proc: "testdata/proc"})
 	mm := m.Model(ModelLabels{
 		Name: "openclip_vit_b32", Version: "1", Space: "s1", Engine: "null", Precision: "fp32", Synthetic: true,
-	}, func() Live { return Live{Pending: 3, Queued: 5, InFlight: 7} })
+	}, func() Live {
+		return Live{Pending: 3, Queued: 5, InFlight: 7, Devices: []Device{
+			{Name: "gpu:0", Up: true, Running: 2, Executions: 40, Items: 300, Busy: 1500 * ms, Returns: 1, Failures: 1, Retries: 2},
+			{Name: "gpu:1", Failures: 3},
+		}}
+	})
 	mm.SetLoadDuration(1500 * ms)
 	parts := []Timeline{
 		with(line(0, 5, 6, 8, 9, 19, 20), 3*ms, ms, 4),
@@ -92,7 +97,9 @@ func TestAnHeirGoesOnCounting(t *testing.T) {
 	m, old := scenario()
 	labels := old.labels
 	labels.Space = "s2"
-	heir := m.Model(labels, func() Live { return Live{Pending: 1, Queued: 1, InFlight: 1} })
+	heir := m.Model(labels, func() Live {
+		return Live{Pending: 1, Queued: 1, InFlight: 1, Devices: []Device{{Name: "gpu:1", Up: true, Items: 5}, {Name: "gpu:0", Up: true, Items: 5}, {Name: "cpu", Up: true}}}
+	})
 	lines := func() map[string]bool {
 		all := map[string]bool{}
 		for l := range strings.Lines(scrape(m)) {
@@ -102,7 +109,9 @@ func TestAnHeirGoesOnCounting(t *testing.T) {
 	}
 	info := `vitrine_model_info{engine="null",model="openclip_vit_b32",precision="fp32",space="%s",synthetic="true",version="1"} 1`
 	both := lines()
-	for _, want := range []string{fmt.Sprintf(info, "s1"), fmt.Sprintf(info, "s2"), `vitrine_queue_depth{model="openclip_vit_b32",version="1"} 6`} {
+	for _, want := range []string{fmt.Sprintf(info, "s1"), fmt.Sprintf(info, "s2"), `vitrine_queue_depth{model="openclip_vit_b32",version="1"} 6`,
+		`vitrine_device_items_total{device="gpu:0",model="openclip_vit_b32",version="1"} 305`, `vitrine_device_up{device="gpu:1",model="openclip_vit_b32",version="1"} 0`,
+		`vitrine_device_up{device="cpu",model="openclip_vit_b32",version="1"} 1`} {
 		if !both[want] {
 			t.Errorf("while both are there: no %s", want)
 		}
@@ -110,7 +119,8 @@ func TestAnHeirGoesOnCounting(t *testing.T) {
 	old.Forget()
 	heir.ObserveExecution(1)
 	after := lines()
-	for _, want := range []string{`nv_inference_exec_count{model="openclip_vit_b32",version="1"} 2`, fmt.Sprintf(info, "s2"), `vitrine_queue_depth{model="openclip_vit_b32",version="1"} 1`} {
+	for _, want := range []string{`nv_inference_exec_count{model="openclip_vit_b32",version="1"} 2`, fmt.Sprintf(info, "s2"), `vitrine_queue_depth{model="openclip_vit_b32",version="1"} 1`,
+		`vitrine_device_up{device="gpu:1",model="openclip_vit_b32",version="1"} 1`} {
 		if !after[want] {
 			t.Errorf("after the old one went: no %s", want)
 		}

@@ -222,6 +222,7 @@ func activated(e epilogue, x float64) float64 {
 // productCase is one product with everything that any epilogue reads.
 type productCase struct {
 	m, n, k           int
+	parts             int // partial sums of a row: odd and even numbers are read differently
 	a, w, bias, old   []float32
 	product           []float64
 	mean, scale, sums []float64
@@ -230,23 +231,21 @@ type productCase struct {
 	stats, statsOut   driver.Pointer
 }
 
-const statsParts = 5
-
 func (c *card) productCase(p engine.Precision, m, n, k int) *productCase {
-	q := &productCase{m: m, n: n, k: k,
+	q := &productCase{m: m, n: n, k: k, parts: 5 + m%2,
 		a: normal(p, 1, m*k, 1), w: normal(p, 2, n*k, 0.05), bias: normal(engine.FP32, 3, n, 1), old: normal(p, 4, m*n, 1)}
 	for i := range q.a {
 		q.a[i] = (&packer{precision: p}).rounded(q.a[i] + 0.25) // a mean that is not zero
 	}
 	q.product = productReference(q.a, q.w, m, n, k)
-	parts := make([]float32, m*statsParts*2)
+	parts := make([]float32, m*q.parts*2)
 	for i := range m {
 		var s, ss float64
 		for x, v := range q.a[i*k : (i+1)*k] {
 			s += float64(v)
 			ss += float64(v) * float64(v)
-			parts[(i*statsParts+x%statsParts)*2] += v
-			parts[(i*statsParts+x%statsParts)*2+1] += v * v
+			parts[(i*q.parts+x%q.parts)*2] += v
+			parts[(i*q.parts+x%q.parts)*2+1] += v * v
 		}
 		mean := s / float64(k)
 		q.mean = append(q.mean, mean)
@@ -273,7 +272,7 @@ func (q *productCase) args(e epilogue) gemmArgs {
 	if e == residual {
 		return gemmArgs{residual: q.add.at, ldResidual: int32(q.n), statsOut: q.statsOut}
 	}
-	return gemmArgs{statsIn: q.stats, statsStep: 1, partsIn: statsParts}
+	return gemmArgs{statsIn: q.stats, statsStep: 1, partsIn: int32(q.parts)}
 }
 
 func (q *productCase) want(e epilogue) []float64 {

@@ -398,6 +398,13 @@ func TestNewRefuses(t *testing.T) {
 			}
 		})
 	}
+	t.Run("old driver", func(t *testing.T) {
+		g := drivertest.New()
+		g.Device.Driver = 12040
+		if _, err := New(synthetic(t, small(model.GELU), false), quiet(g, Options{})); err == nil || !strings.Contains(err.Error(), "CUDA 12.4 at most") {
+			t.Errorf("got %v", err)
+		}
+	})
 	t.Run("old card", func(t *testing.T) {
 		g := drivertest.New()
 		g.Device.Capability = 75

@@ -24,8 +24,16 @@ type module struct {
 // typeName is a precision's name in the kernels' names.
 var typeName = map[engine.Precision]string{engine.FP32: "f32", engine.FP16: "f16", engine.BF16: "bf16"}
 
+// oldestDriver is the CUDA version of the compiler (kernels/build.py), 13.0: older drivers load neither its machine
+// code nor its PTX.
+const oldestDriver = 13000
+
 // load loads what the forward pass of a model needs, compiled for target or, without one, for the device.
 func load(g driver.GPU, precision engine.Precision, size sharedSizes, target kernels.Target) (*module, error) {
+	if have := g.Info().Driver; have < oldestDriver {
+		return nil, fmt.Errorf("the driver knows CUDA %d.%d at most: the kernels need %d.%d, which is driver 580 or later",
+			have/1000, have%1000/10, oldestDriver/1000, oldestDriver%1000/10)
+	}
 	best, err := kernels.TargetFor(int(g.Info().Capability))
 	if err != nil {
 		return nil, err

@@ -88,10 +88,26 @@ func New(o Options) *Server {
 	return s
 }
 
+// readBuffer is how many bytes one read of a connection takes at most. The buffer is lent to a connection
+// only while it has data that it has not read.
+const readBuffer = 128 << 10
+
+// Windows are what a client may send before the server answers with more. A first image tensor (602 KB) fits
+// one, where the transport's own start, 64 KiB, makes the client wait; what a stream holds unread is bounded
+// by its window, or by its message's length once that is known. The connection's is as large as the
+// transport's estimate, whose pings this saves, would let it become.
+const (
+	receiveStream = 1 << 20
+	receiveConn   = 16 << 20
+)
+
 func (s *Server) options() []grpc.ServerOption {
 	k := &s.o.Keepalive
 	own := []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec()),
+		grpc.ReadBufferSize(readBuffer),
+		grpc.StaticStreamWindowSize(receiveStream),
+		grpc.StaticConnWindowSize(receiveConn),
 		grpc.MaxRecvMsgSize(s.o.MaxMessage),
 		grpc.ConnectionTimeout(10 * time.Second),
 		grpc.InTapHandle(s.admit),

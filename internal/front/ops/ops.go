@@ -152,15 +152,43 @@ func (s *Ops) isReady() bool {
 	return m != nil && m.Ready()
 }
 
-// state is the word for both: "healthy", "starting" or "draining".
+// state is the word for both: "healthy", "degraded" with a device lost, "unavailable" with all of them
+// lost, "starting" or "draining".
 func (s *Ops) state() string {
+	devices := s.devices()
+	lost := 0
+	for _, d := range devices {
+		if !d.Up {
+			lost++
+		}
+	}
 	switch {
 	case s.o.Front.Draining():
 		return "draining"
-	case s.isReady():
-		return "healthy"
+	case lost > 0 && lost == len(devices):
+		return "unavailable"
+	case !s.isReady():
+		return "starting"
+	case lost > 0:
+		return "degraded"
 	}
-	return "starting"
+	return "healthy"
+}
+
+// devices are those of what is loaded, where it can lose one.
+func (s *Ops) devices() []service.Device {
+	if m, ok := s.current().(interface{ Devices() []service.Device }); ok {
+		return m.Devices()
+	}
+	return nil
+}
+
+// device is the state of one device in the answer to GET /readyz.
+type device struct {
+	Name  string  `json:"name"`
+	Up    bool    `json:"up"`
+	Why   string  `json:"why,omitempty"`
+	Since float64 `json:"since_seconds"`
 }
 
 type health struct {
@@ -173,12 +201,17 @@ type health struct {
 	Synthetic   bool    `json:"synthetic,omitempty"`
 	Version     string  `json:"version"`
 	Uptime      float64 `json:"uptime_seconds"`
+
+	Devices []device `json:"devices,omitempty"`
 }
 
 func (s *Ops) report() health {
 	h := health{Status: s.state(), Ready: s.isReady(), Version: s.o.Version, Uptime: time.Since(s.started).Seconds()}
 	if m := s.metadata(); m != nil {
 		h.ModelLoaded, h.ModelName, h.Pretrained, h.Device, h.Synthetic = true, m.ModelName, m.Pretrained, m.Device, m.Synthetic
+	}
+	for _, d := range s.devices() {
+		h.Devices = append(h.Devices, device{d.Name, d.Up, d.Why, time.Since(d.Since).Seconds()})
 	}
 	return h
 }

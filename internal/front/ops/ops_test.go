@@ -9,15 +9,20 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vitrine-project/vitrine/internal/front"
 	"github.com/vitrine-project/vitrine/internal/service"
 	"github.com/vitrine-project/vitrine/internal/telemetry"
 )
 
-type fake struct{ ready bool }
+type fake struct {
+	ready   bool
+	devices []service.Device
+}
 
-func (m *fake) Ready() bool { return m.ready }
+func (m *fake) Ready() bool               { return m.ready }
+func (m *fake) Devices() []service.Device { return m.devices }
 func (m *fake) Metadata() service.Metadata {
 	return service.Metadata{Name: "m", ModelName: "ViT-B-32", Pretrained: "openai", Dim: 512, WeightsHash: "sha256:0", Synthetic: true}
 }
@@ -63,6 +68,33 @@ func TestReadiness(t *testing.T) {
 					t.Errorf("%s, %s port: %s %d %s", step.name, port, path, w.Code, w.Body)
 				}
 			}
+		}
+	}
+}
+
+// TestLostDevices is ready with one device of two, and says that it is not whole.
+func TestLostDevices(t *testing.T) {
+	s := New(Options{Front: front.New(front.Options{}), Version: "v1"})
+	mux := http.NewServeMux()
+	s.Register(mux)
+	up, down := service.Device{Name: "gpu:0", Up: true, Since: time.Now()}, service.Device{Name: "gpu:1", Why: "fell off the bus", Since: time.Now().Add(-time.Hour)}
+	for _, c := range []struct {
+		devices []service.Device
+		ready   bool
+		state   string
+	}{
+		{[]service.Device{up, up}, true, "healthy"},
+		{[]service.Device{up, down}, true, "degraded"},
+		{[]service.Device{down, down}, false, "unavailable"},
+	} {
+		s.SetModel(&fake{ready: c.ready, devices: c.devices})
+		w := get(mux, "GET", "/readyz")
+		var h health
+		if err := json.Unmarshal(w.Body.Bytes(), &h); err != nil || h.Status != c.state || (w.Code == 200) != c.ready || len(h.Devices) != 2 {
+			t.Errorf("%s: %d %s, %v", c.state, w.Code, w.Body, err)
+		}
+		if d := h.Devices[1]; !d.Up && (d.Why != down.Why || d.Since < 3600) {
+			t.Errorf("%+v", d)
 		}
 	}
 }

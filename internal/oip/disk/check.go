@@ -23,10 +23,11 @@ var parameters = map[string][]string{
 	SampleBackend: {"correlation_id", "kind"},
 }
 
-// check refuses what cannot run here, and settings that would have no effect.
-func check(m *repository.Model) error {
+// check refuses what cannot run here, and settings that would have no effect. It decides where the
+// model's instances run, on which of gpus or on the processor.
+func check(m *repository.Model, gpus []int) error {
 	c := m.Config
-	can := repository.Abilities{Backends: []string{Backend}}
+	can := repository.Abilities{Backends: []string{Backend}, GPU: len(gpus) > 0}
 	if c.Backend == SampleBackend {
 		can = repository.Abilities{Backends: []string{Backend, SampleBackend}, Sequences: true}
 	}
@@ -42,10 +43,27 @@ func check(m *repository.Model) error {
 	if c.Backend == SampleBackend {
 		return nil
 	}
-	return checkImage(m)
+	if err := place(c, gpus); err != nil {
+		return err
+	}
+	return checkImage(m, gpus)
 }
 
-func checkImage(m *repository.Model) error {
+// place puts an image model's instances on devices of one kind: those of two would compute in different
+// precisions, and so make vectors of different spaces.
+func place(c *repository.Config, gpus []int) error {
+	if err := c.Place(gpus); err != nil {
+		return fault.New(fault.Invalid, "%v", err)
+	}
+	places := c.Places()
+	onCPU := func(p repository.Place) bool { return p.GPU == repository.CPU }
+	if len(places) > 1 && slices.ContainsFunc(places, onCPU) {
+		return refuse(c, "instance_group: the instances of a model are on GPUs or on the processor, not on both")
+	}
+	return nil
+}
+
+func checkImage(m *repository.Model, gpus []int) error {
 	c := m.Config
 	if f := c.DefaultModelFilename; f != "" && !filepath.IsLocal(f) {
 		return refuse(c, "default_model_filename '%s' must stay within the version's folder", f)
@@ -53,8 +71,8 @@ func checkImage(m *repository.Model) error {
 	if o := c.Optimization; o.ExecutionAccelerators != nil {
 		return refuse(c, "optimization.execution_accelerators: backend '%s' has none", c.Backend)
 	}
-	if b := c.DynamicBatching; b != nil && b.PreserveOrdering && Instances(c) > 1 {
-		return refuse(c, "dynamic_batching.preserve_ordering: with %d instances answers leave as they are computed; with one they are in order", Instances(c))
+	if b := c.DynamicBatching; b != nil && b.PreserveOrdering && instances(c) > 1 {
+		return refuse(c, "dynamic_batching.preserve_ordering: with %d instances answers leave as they are computed; with one they are in order", instances(c))
 	}
 	if m.Owner == nil {
 		return nil
@@ -64,7 +82,7 @@ func checkImage(m *repository.Model) error {
 		return refuse(c, "parameters: queue_of names '%s', which is a model of backend '%s'", owner.Name, owner.Backend)
 	case c.DynamicBatching != nil:
 		return refuse(c, "dynamic_batching: the queue is that of '%s', which says how it batches", owner.Name)
-	case Instances(c) > 1:
+	case own(c):
 		return refuse(c, "instance_group: the instances are those of '%s'", owner.Name)
 	case c.MaxBatchSize > max(1, owner.MaxBatchSize):
 		return refuse(c, "max_batch_size %d is over that of '%s', whose queue it shares: %d", c.MaxBatchSize, owner.Name, max(1, owner.MaxBatchSize))
@@ -74,18 +92,22 @@ func checkImage(m *repository.Model) error {
 			return refuse(c, "parameters: '%s' is decided by '%s', whose weights it shares", name, m.Owner.Config.Name)
 		}
 	}
-	return check(m.Owner)
+	return check(m.Owner, gpus)
 }
 
 func refuse(c *repository.Config, format string, args ...any) error {
 	return fault.New(fault.Invalid, "model '%s' cannot run: "+format, append([]any{c.Name}, args...)...)
 }
 
-// Instances is how many batches of a model are computed at the same time: all groups together.
-func Instances(c *repository.Config) int {
-	n := 0
-	for _, g := range c.InstanceGroup {
-		n += int(g.Count)
+// instances is how many batches of a model are computed at the same time: all devices together.
+func instances(c *repository.Config) (n int) {
+	for _, p := range c.Places() {
+		n += p.Instances
 	}
-	return max(1, n)
+	return n
+}
+
+// own tells whether a configuration asks for more instances than the one that it has without asking.
+func own(c *repository.Config) bool {
+	return len(c.InstanceGroup) > 1 || len(c.InstanceGroup) == 1 && c.InstanceGroup[0].Count > 1
 }

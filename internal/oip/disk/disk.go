@@ -37,6 +37,7 @@ type Order struct {
 	Name, Version string
 	Path          string // the version's folder, or the file that default_model_filename names in it
 	Config        *repository.Config
+	Places        []repository.Place // of its instances: all cards, or the processor
 }
 
 // Builder makes a plant that is not warm yet. It may keep nothing of the order's path open.
@@ -47,6 +48,7 @@ type Options struct {
 	Dirs    []string
 	Build   Builder
 	Threads int          // plants that are made at the same time; 0 is 4, as in Triton
+	GPUs    []int        // the cards that plants may compute on
 	Logger  *slog.Logger // nil is slog.Default()
 }
 
@@ -55,6 +57,7 @@ type Repository struct {
 	files   *repository.Repository
 	build   Builder
 	plants  *pool
+	gpus    []int
 	log     *slog.Logger
 	loading func(name string, versions []string) // told before versions are made; may be nil
 }
@@ -71,7 +74,7 @@ func Open(o Options) (*Repository, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	return &Repository{files: files, build: o.Build, plants: newPool(o.Threads), log: o.Logger}, nil
+	return &Repository{files: files, build: o.Build, plants: newPool(o.Threads), gpus: o.GPUs, log: o.Logger}, nil
 }
 
 // OnLoading has f told which versions of a model are about to be made.
@@ -132,7 +135,7 @@ func (r *Repository) read(name, config string, files map[string][]byte) (m *repo
 
 // version makes one version of a model.
 func (r *Repository) version(ctx context.Context, m *repository.Model, version int64) (oip.Model, error) {
-	if err := check(m); err != nil {
+	if err := check(m, r.gpus); err != nil {
 		return nil, err
 	}
 	if m.Config.Backend == SampleBackend {

@@ -62,7 +62,7 @@ func (r *Repository) plant(ctx context.Context, m *repository.Model, version int
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, err, "model '%s' version %d", c.Name, version)
 	}
-	order := Order{Name: c.Name, Version: text(version), Path: m.File(version), Config: c}
+	order := Order{Name: c.Name, Version: text(version), Path: m.File(version), Config: c, Places: c.Places()}
 	return r.plants.get(ctx, m.Dir+" "+order.Version+" "+files, func(ctx context.Context) (Plant, error) {
 		p, err := r.build(ctx, order)
 		if err != nil {

@@ -29,7 +29,8 @@ type Batching struct {
 	Timeout        time.Duration
 	QueueSize      int
 	PriorityLevels int
-	Instances      int
+	Instances      int     // on each of GPUs, or on the processor
+	GPUs           []int32 // the cards that compute; none is the processor
 }
 
 // Options make a model.
@@ -157,6 +158,9 @@ func configure(own *oip.Metadata, b Batching, meta service.Metadata) *oip.Config
 	}
 	c.DynamicBatching = d
 	c.InstanceGroup[0].Count = int32(max(b.Instances, 1))
+	if len(b.GPUs) > 0 {
+		c.InstanceGroup[0].Kind, c.InstanceGroup[0].GPUs = "KIND_GPU", b.GPUs
+	}
 	c.Parameters = Parameters(meta)
 	return c
 }

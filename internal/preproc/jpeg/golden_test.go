@@ -194,3 +194,18 @@ func (d *Decoder) held() int64 {
 	}
 	return int64(n)
 }
+
+// TestReadConfigForgets reads every file's header with a parser that has read others, among them one that
+// breaks off in each segment, and with a new one.
+func TestReadConfigForgets(t *testing.T) {
+	cases := goldenCases(t)
+	for i, c := range cases {
+		other := cases[(i+1)%len(cases)].JPEG
+		_, _ = ReadConfig(other[:len(other)/(1+i%7)])
+		got, gotErr := ReadConfig(c.JPEG)
+		var p parser
+		if err := p.readHeader(c.JPEG); (err == nil) != (gotErr == nil) || err == nil && got != p.config() {
+			t.Errorf("%s: %+v, %v; a new parser: %+v, %v", c.Name, got, gotErr, p.config(), err)
+		}
+	}
+}

@@ -12,6 +12,8 @@
 package jpeg
 
 import (
+	"sync"
+
 	"github.com/vitrine-project/vitrine/internal/fault"
 	"github.com/vitrine-project/vitrine/internal/preproc/raster"
 )
@@ -27,10 +29,17 @@ type Config struct {
 	MemoryBytes int64
 }
 
+// parsers are used again because of their 40 KB of Huffman tables, which stay built for files that share them.
+var parsers = sync.Pool{New: func() any { return new(parser) }}
+
 // ReadConfig parses the segments before the first scan. It allocates nothing that depends on the
 // declared size.
 func ReadConfig(data []byte) (Config, error) {
-	var p parser
+	p := parsers.Get().(*parser)
+	defer func() {
+		p.data = nil
+		parsers.Put(p)
+	}()
 	if err := p.readHeader(data); err != nil {
 		return Config{}, err
 	}

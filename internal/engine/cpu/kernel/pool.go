@@ -8,7 +8,9 @@ import (
 )
 
 // spins is how often an idle worker yields and looks for work before it sleeps. Operators of a forward
-// pass follow each other within microseconds, and waking a sleeping thread costs more than that.
+// pass follow each other within microseconds, and waking a sleeping thread costs more than that. Ten and
+// forty times as many left the best time of a forward pass as it was (interleaved runs, batch 1, bfloat16) and,
+// where other programs want the processors, lengthened its median by 12 % and 27 %.
 const spins = 100
 
 // Pool is a fixed number of worker goroutines that several callers share. Calls of Run may overlap:

@@ -70,10 +70,20 @@ __device__ __forceinline__ RowNorm row_norm(const GemmArgs& g, int row, int lane
   float sum = 0, squares = 0;
   if (row < g.m) {
     const float2* p = g.stats_in + static_cast<size_t>(row) * g.stats_step * g.parts_in;
-    for (int i = lane; i < g.parts_in; i += lanes) {
-      const float2 v = p[i];
-      sum += v.x;
-      squares += v.y;
+    if (g.parts_in % 2 == 0) {
+#pragma unroll 8
+      for (int i = lane; i < g.parts_in / 2; i += lanes) {
+        const float4 v = reinterpret_cast<const float4*>(p)[i];
+        sum += v.x + v.z;
+        squares += v.y + v.w;
+      }
+    } else {
+#pragma unroll 4
+      for (int i = lane; i < g.parts_in; i += lanes) {
+        const float2 v = p[i];
+        sum += v.x;
+        squares += v.y;
+      }
     }
   }
   for (int d = 1; d < lanes; d <<= 1) {

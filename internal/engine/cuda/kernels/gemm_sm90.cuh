@@ -344,6 +344,8 @@ __device__ __forceinline__ void gemm(const GemmArgs& g) {
   BOTH(type, T, 2x256, 2, 256, 4, 1, 1, 1, 384, 1, 232, false)          \
   BOTH(type, T, 2x256m2, 2, 256, 4, 2, 1, 1, 384, 1, 232, false)        \
   RESIDUAL(type, T, 1x24k4, 1, 24, 8, 1, 1, 4, 160, 2, 0, false)        \
-  RESIDUAL(type, T, 1x48k4, 1, 48, 7, 1, 1, 4, 160, 2, 0, false)        \
-  RESIDUAL(type, T, 1x96k4, 1, 96, 5, 1, 1, 4, 160, 1, 0, false)        \
+  BOTH(type, T, 1x48k2, 1, 48, 7, 1, 1, 2, 160, 2, 0, false)            \
+  BOTH(type, T, 1x48k4, 1, 48, 7, 1, 1, 4, 160, 2, 0, false)            \
+  BOTH(type, T, 1x96k2, 1, 96, 5, 1, 1, 2, 160, 2, 0, false)            \
+  BOTH(type, T, 1x96k4, 1, 96, 5, 1, 1, 4, 160, 2, 0, false)            \
   GEMM(type, T, 1x32, norm_float, kNormFloat, 1, 32, 8, 1, 1, 1, 160, 2, 0, false)
