@@ -30,7 +30,6 @@ func (g *grpcFlags) define(fs *pflag.FlagSet) {
 	g.maxMessage, g.memory = 64<<20, 1<<30
 	k := &g.keepalive
 	cli.Group(fs, "gRPC (times as in Triton: milliseconds, or with a unit)", func(fs *pflag.FlagSet) {
-		fs.StringVar(&g.address, "grpc", "127.0.0.1:8001", "`ADDRESS` of the Open Inference Protocol's gRPC service; off for none")
 		fs.Var(&g.maxMessage, "grpc-max-message-size", "`bytes` of the largest request or answer")
 		fs.Var(&g.memory, "grpc-message-memory", "`bytes` of all messages held at once; calls beyond get RESOURCE_EXHAUSTED")
 		fs.Var(cli.NewChoice(&g.compress, "none", "none", "low", "medium", "high"), "grpc-infer-response-compression-level",

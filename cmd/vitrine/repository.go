@@ -45,7 +45,7 @@ func (r *repositoryFlags) define(fs *pflag.FlagSet) {
 		fs.BoolVar(&r.exitOnError, "exit-on-error", true, "end where a model cannot be loaded at the start")
 		fs.BoolVar(&r.strict, "strict-readiness", true, "not ready while a model is not; otherwise ready once the server answers")
 		fs.Var(cli.NewCount(&r.threads, 4, 1, 1024), "model-load-thread-count", "`models` that are loaded at the same time")
-		fs.StringVar(&r.embed, "embed-model", "", "`NAME` of the model that /embed and /v1/embeddings answer for, where --model does not say it and there are several")
+		fs.StringVar(&r.embed, "embed-model", "", "`NAME` of the model that /embed and /v1/embeddings answer for; without it --model's, or the only one that embeds images")
 		fs.Var(&r.memory, "memory-budget", "`bytes` of all loaded models, estimated before each is loaded; 0 is nine tenths of the memory that the machine or the container has")
 	})
 }

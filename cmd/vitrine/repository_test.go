@@ -253,6 +253,8 @@ func TestRepositoryFlagsThatMeanNothing(t *testing.T) {
 		{[]string{"--load-model", "m"}, "need --model-repository"},
 		{[]string{"--model-repository", root, "--load-model", "m"}, "use of '--load-model' requires setting '--model-control-mode=explicit' as well"},
 		{[]string{"--model-repository", root, "--model-control-mode", "explicit", "--load-model", "*", "--load-model", "m"}, "--load-model=* is all models"},
+		{[]string{"--model-repository", root, "--embed-model", "m"}, "--embed-model: there is no model 'm', only " + name + ", " + name + "_jpeg, " + name + "_u8"},
+		{[]string{"--model-repository", root, "--sample-models", "--embed-model", "simple"}, "--embed-model: model 'simple' embeds no images"},
 		{[]string{"--model-repository", root, "--space", "s"}, "--space is that of --model"},
 		{[]string{"--model-repository", filepath.Join(root, "none")}, "--model-repository: model repository: "},
 		{[]string{"--model-repository", root, "--model", filepath.Join(models, "tiny-quickgelu")}, "model '" + name + "' of --model-repository has the name of a model"},

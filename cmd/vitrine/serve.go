@@ -96,6 +96,7 @@ func (o *serveOptions) define(fs *pflag.FlagSet) {
 	o.maxBody, o.bodyMemory = 64<<20, 1<<30
 	cli.Group(fs, "Addresses", func(fs *pflag.FlagSet) {
 		fs.StringVar(&o.http, "http", "127.0.0.1:8000", "`ADDRESS` of the API; port 0 picks a free one and prints it")
+		fs.StringVar(&o.grpc.address, "grpc", "127.0.0.1:8001", "`ADDRESS` of the Open Inference Protocol's gRPC service; off for none")
 		fs.StringVar(&o.metrics, "metrics", "127.0.0.1:8002", "`ADDRESS` of metrics and health; off for none")
 		fs.Var(cli.NewCount(&o.sampleEvery, 2000, 1, 1<<30), "metrics-interval-ms", "`milliseconds` between two readings of the GPUs, as in Triton; "+
 			"they are read only while /metrics or /gpu-info is asked for")
@@ -152,6 +153,9 @@ type server struct {
 }
 
 func runServe(ctx context.Context, o *serveOptions, std streams) error {
+	if err := o.check(); err != nil {
+		return err
+	}
 	log, logs := o.log.switchable(std.err)
 	s, err := newServer(o, log)
 	if err != nil {
@@ -204,9 +208,6 @@ func newServer(o *serveOptions, log *slog.Logger) (*server, error) {
 		return nil, cli.Usage{Err: errors.New("--http off: there would be nothing to serve")}
 	}
 	if s.doors, err = newDoors(&o.door, log); err != nil {
-		return nil, err
-	}
-	if err := o.repository.check(); err != nil {
 		return nil, err
 	}
 	if o.space != "" && len(o.repository.dirs) > 0 && !o.model.given {
@@ -282,7 +283,10 @@ func (s *server) load(ctx context.Context, progress *os.File) (err error) {
 	if err = s.followLog(); err != nil {
 		return err
 	}
-	return s.startRepository(ctx)
+	if err = s.startRepository(ctx); err != nil {
+		return err
+	}
+	return s.checkEmbedModel(ctx)
 }
 
 // plantOptions are what every plant of this server has in common.
@@ -310,7 +314,7 @@ func (s *server) open(std streams) {
 	if m := s.currentImages(); m != nil {
 		meta = m.Metadata()
 	}
-	phase(s.log, "ready", s.began, "model", meta.ModelName, "pretrained", meta.Pretrained, "engine", meta.Engine,
+	phase(s.log, "ready", s.began, "model", cmp.Or(meta.ModelName, meta.Name), "pretrained", meta.Pretrained, "engine", meta.Engine,
 		"variant", meta.Variant, "precision", meta.Precision, "space", meta.Space, "synthetic", meta.Synthetic)
 	url := s.data.url()
 	fmt.Fprintf(std.out, "ready on %s (%s)\n", url, s.describeModels())

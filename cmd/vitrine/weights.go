@@ -34,9 +34,9 @@ func (m *modelFlags) open(ctx context.Context, log *slog.Logger, progress *os.Fi
 		return nil, explainModel(err)
 	}
 	for _, w := range loaded.Warnings {
-		log.Warn(w, "model", loaded.Source.Reference)
+		log.Warn(w, "reference", loaded.Source.Reference)
 	}
-	phase(log, "model", began, "model", loaded.Source.Reference, "path", loaded.Source.Path, "parameters", loaded.Parameters())
+	phase(log, "model", began, "reference", loaded.Source.Reference, "path", loaded.Source.Path, "parameters", loaded.Parameters())
 	return loaded, nil
 }
 

@@ -136,10 +136,10 @@ func checkBatch(meta *Metadata, r *Request, maxBatch int64) error {
 		if len(in.Shape) == 0 {
 			return r.refuse("input '%s' has no shape but model requires batch dimension for '%s'", in.Name, meta.Name)
 		}
-		if batch < 0 {
+		switch first := i == len(r.Inputs)-1; {
+		case first:
 			batch = in.Shape[0]
-		}
-		if in.Shape[0] != batch {
+		case batch < 0 || in.Shape[0] != batch: // a negative batch is none, so nothing matches it
 			return r.refuse("input '%s' batch size does not match other inputs for '%s'", in.Name, meta.Name)
 		}
 	}

@@ -27,6 +27,14 @@ func (s *script) Load(context.Context, string, string, map[string][]byte) ([]Mod
 	return s.next()
 }
 
+// loadWith is a loader of "m" that is told the load's context.
+type loadWith func(ctx context.Context) ([]Model, error)
+
+func (l loadWith) Names() []string { return []string{"m"} }
+func (l loadWith) Load(ctx context.Context, _, _ string, _ map[string][]byte) ([]Model, error) {
+	return l(ctx)
+}
+
 func (e *echo) isClosed() bool {
 	select {
 	case <-e.closed:
@@ -94,6 +102,7 @@ func TestExchange(t *testing.T) {
 		if err := r.Refresh(t.Context(), "m"); err == nil || !r.Ready() {
 			t.Errorf("a configuration that cannot be read takes a served model away: %v", err)
 		}
+		index("no configuration", IndexEntry{"m", "1", "UNAVAILABLE", "unloaded"}, IndexEntry{"m", "2", "READY", "Internal: no configuration"})
 		r.Forget("m")
 		index("forgotten")
 		if err := r.Refresh(t.Context(), "other"); err == nil || r.Ready() {
@@ -103,6 +112,34 @@ func TestExchange(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestLoadGoesOn where its client has left: others may wait for the same, and clients give up after a minute.
+func TestLoadGoesOn(t *testing.T) {
+	r := NewRegistry(loadWith(func(ctx context.Context) ([]Model, error) { return []Model{newEcho("m", "1")}, ctx.Err() }))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.Load(ctx, "m", "", nil); err != nil {
+		t.Error(err)
+	}
+	if _, err := r.Get("m", "1"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestUnloadOfNothing leaves no trace: clients can name what they like.
+func TestUnloadOfNothing(t *testing.T) {
+	r := NewRegistry(Known{newEcho("m", "1")})
+	if err := r.Unload("nothing"); err != nil {
+		t.Error(err)
+	}
+	r.locks.Range(func(name, _ any) bool {
+		t.Errorf("%v is kept", name)
+		return true
+	})
+	if d := cmp.Diff([]IndexEntry{{Name: "m"}}, r.Index(false)); d != "" {
+		t.Error(d)
+	}
 }
 
 // TestCloseWaits for the last request.

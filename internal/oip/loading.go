@@ -13,7 +13,8 @@ import (
 // errNoControl is the answer where the server does not let clients load models.
 var errNoControl = fault.New(fault.Unavailable, "explicit model load / unload is not allowed if polling is enabled")
 
-// Load makes and serves a model for a client.
+// Load makes and serves a model for a client. As in Triton it goes on where the client does not wait for
+// its end: clients' default time is a minute, and models that share a queue wait for the same load.
 func (r *Registry) Load(ctx context.Context, name, config string, files map[string][]byte) error {
 	if !r.control {
 		return errNoControl
@@ -21,7 +22,7 @@ func (r *Registry) Load(ctx context.Context, name, config string, files map[stri
 	if len(files) == 0 && !slices.Contains(r.loader.Names(), name) {
 		return fault.New(fault.Internal, "failed to load '%s', failed to poll from model repository", name)
 	}
-	err := r.load(ctx, name, config, files)
+	err := r.load(context.WithoutCancel(ctx), name, config, files)
 	if all := (Failures)(nil); errors.As(err, &all) {
 		return fault.New(fault.Invalid, "load failed for model '%s': %s", name, all.Error())
 	}
@@ -50,12 +51,17 @@ func (r *Registry) Refresh(ctx context.Context, name string) error {
 	return err
 }
 
-// unreadable records why nothing of a model is served.
+// unreadable records why nothing of a model is served, or not what lies there now.
 func (r *Registry) unreadable(name string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if e := r.entry(name); len(e.versions) == 0 {
-		e.leave(name, "", Failure{Err: err}.Reason())
+	e := r.entry(name)
+	reason := Failure{Err: err}.Reason()
+	if len(e.versions) == 0 {
+		e.leave(name, "", reason)
+	}
+	for _, s := range e.versions {
+		e.leave(name, s.model.Metadata().Version, reason)
 	}
 }
 
@@ -165,8 +171,12 @@ func (s *served) same(o *served) bool {
 	return s.model == o.model || ok && also && s.version == o.version && a.Identity() == b.Identity()
 }
 
-// Remove serves a model no more and forgets what failed; requests that it has are answered.
+// Remove serves a model no more and forgets what failed; requests that it has are answered. A name that
+// was never loaded leaves no trace.
 func (r *Registry) Remove(name string) {
+	if !r.knows(name) {
+		return
+	}
 	defer r.lock(name)()
 	r.mu.Lock()
 	e := r.models[name]
@@ -182,6 +192,12 @@ func (r *Registry) Remove(name string) {
 	}
 	r.mu.Unlock()
 	r.retire(old)
+}
+
+func (r *Registry) knows(name string) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.models[name] != nil
 }
 
 // Forget is Remove for a model that is in the repository no more: the index does not name it.

@@ -34,10 +34,3 @@ func (b *Budget) Reserve(model string, n int64) (release func(), err error) {
 		b.used -= n
 	}), nil
 }
-
-// Used is what is reserved now.
-func (b *Budget) Used() int64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.used
-}

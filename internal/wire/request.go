@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/vitrine-project/vitrine/internal/fault"
 	"github.com/vitrine-project/vitrine/internal/tensor"
@@ -54,6 +55,7 @@ type Request struct {
 	drafts []draft
 	memory []byte  // JSON tensors
 	shapes []int64 // all inputs' shapes
+	name   string  // an input's name
 }
 
 // Reset forgets the request and keeps its memory.
@@ -61,7 +63,15 @@ func (r *Request) Reset() {
 	clear(r.Inputs)
 	clear(r.Outputs)
 	clear(r.drafts)
-	*r = Request{Inputs: r.Inputs[:0], Outputs: r.Outputs[:0], drafts: r.drafts[:0], memory: r.memory[:0], shapes: r.shapes[:0]}
+	*r = Request{Inputs: r.Inputs[:0], Outputs: r.Outputs[:0], drafts: r.drafts[:0], memory: r.memory[:0], shapes: r.shapes[:0], name: r.name}
+}
+
+// keep is text as a string, the same as the last time where it says the same: most models have one input.
+func (r *Request) keep(text []byte) string {
+	if r.name != string(text) {
+		r.name = string(text)
+	}
+	return r.name
 }
 
 // Memory is how many bytes the request keeps for the next.
@@ -172,6 +182,9 @@ type kindError struct{ error }
 
 // soft sorts errors: a wrong kind is kept in refused (the first one) and reading goes on; syntax ends it.
 func (p *reader) soft(err error, refused *error, name string) error {
+	if err == nil {
+		return nil
+	}
 	if k := (kindError{}); errors.As(err, &k) {
 		if *refused == nil {
 			*refused = unable(name, k.error)
@@ -355,7 +368,7 @@ func (p *reader) inputMembers(d *draft) error {
 		case string(key) == "name" && !d.hasName:
 			d.hasName = true
 			text, err := p.stringValue()
-			d.Name = string(text)
+			d.Name = p.r.keep(text)
 			return p.soft(err, &d.nameErr, "name")
 		case string(key) == "datatype" && !d.hasType:
 			d.hasType = true
@@ -554,23 +567,22 @@ func (d *draft) check() error {
 
 // content makes sure that an input has its bytes from one place.
 func (d *draft) content() error {
-	text, n := "", 0
-	for _, c := range []struct {
+	var set []string
+	for _, c := range [...]struct {
 		has  bool
 		name string
-	}{{d.hasData, "data"}, {d.hasBinary, "binary_data_size"}, {d.hasRegion, "shared_memory_region"}} {
+	}{{d.hasData, "'data'"}, {d.hasBinary, "'binary_data_size'"}, {d.hasRegion, "'shared_memory_region'"}} {
 		if c.has {
-			n++
-			text += " '" + c.name + "'"
+			set = append(set, c.name)
 		}
 	}
-	if n == 1 {
+	text := " no field is set"
+	switch len(set) {
+	case 0:
+	case 1:
 		return nil
-	}
-	if n == 0 {
-		text = " no field is set"
-	} else {
-		text = " set" + text
+	default:
+		text = " set " + strings.Join(set, " ")
 	}
 	return invalid("Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', 'shared_memory_region' in 'parameters'. But%s", text)
 }

@@ -265,6 +265,14 @@ func image(n int) []byte {
 
 func TestNoAllocationForATensor(t *testing.T) {
 	body := image(1000)
+	var r Request
+	if n := testing.AllocsPerRun(20, func() {
+		if err := r.Parse(body, len(body), "m"); err != nil {
+			t.Error(err)
+		}
+	}); n > 0 {
+		t.Errorf("%v allocations for a request", n)
+	}
 	from := bytes.Index(body, []byte("[0")) // the data's bracket, whatever its first number
 	if i := bytes.Index(body, []byte(`"data": `)); i >= 0 {
 		from = i + 8

@@ -502,6 +502,7 @@ def settings():
     post("/v2/models/none/trace/setting", {"trace_rate": "7"}, "an unknown model's trace rate")
     for body in ("x", "", "[]"):
         post("/v2/trace/setting", body, f"trace setting {body!r}")
+    post("/v2/trace/setting", {"trace_rate": "-3"}, "a negative trace rate")
     post("/v2/trace/setting", {"trace_rate": None, "trace_level": None, "trace_count": None, "log_frequency": None}, "every trace setting cleared")
     get("/v2/logging")
     for body in ({"log_verbose_level": 1}, {"log_verbose_level": 0}, {"log_verbose_level": "1"}, {"log_verbose_level": -1}, {"log_info": False}, {"log_info": True}, {"log_warning": "x"},

@@ -122,6 +122,7 @@ func TestSplitList(t *testing.T) {
 		"health,trace:a=b":                       "health,trace:a=b",
 		"health:a=b,trace:c=d":                   "health:a=b trace:c=d",
 		"health,trace:a=b,logging,inference:c=d": "health,trace:a=b logging,inference:c=d",
+		"health:a=b trace,logging:c=d":           "health:a=b trace,logging:c=d",
 		"health:a=b,c":                           "health:a=b,c",
 		"health:a=b,c:d=e":                       "health:a=b,c:d=e",
 	} {

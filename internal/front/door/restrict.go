@@ -65,6 +65,9 @@ func (r Restrictions) Add(text string) error {
 func SplitList(text string) string {
 	b := []byte(text)
 	for i, start := 0, 0; i < len(b); i++ {
+		if b[i] == ' ' {
+			start = i + 1
+		}
 		if b[i] != ',' || !strings.Contains(text[start:i], "=") {
 			continue
 		}

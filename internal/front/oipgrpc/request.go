@@ -78,6 +78,9 @@ func setParameter(r *oip.Request, k string, v any) error {
 func setPriority(r *oip.Request, k string, v any) error {
 	switch p := v.(type) {
 	case int64:
+		if p < 0 {
+			return fault.New(fault.Invalid, "invalid value for 'priority', expected value >= 0.")
+		}
 		r.Priority = uint64(p)
 	case uint64:
 		r.Priority = p
@@ -153,37 +156,44 @@ func sharedMemory(name string, params oip.Params) (*oip.Memory, error) {
 	if len(params) == 0 {
 		return nil, nil
 	}
-	region, hasRegion := params[regionKey]
-	size, hasSize := params[sizeKey]
-	if hasRegion && !hasSize {
+	m := &oip.Memory{}
+	region, inRegion := params[regionKey]
+	if inRegion {
+		var ok bool
+		if m.Region, ok = region.(string); !ok {
+			return nil, fault.New(fault.Invalid, "invalid value type for '%s' parameter for tensor '%s', expected string_param.", regionKey, name)
+		}
+	}
+	if _, err := extent(&m.Offset, offsetKey, name, params, inRegion); err != nil {
+		return nil, err
+	}
+	sized, err := extent(&m.Size, sizeKey, name, params, inRegion)
+	switch {
+	case err != nil:
+		return nil, err
+	case !inRegion:
+		return nil, nil
+	case !sized:
 		return nil, fault.New(fault.Invalid, "'%s' must be specified along with '%s' parameter for tensor '%s'", sizeKey, regionKey, name)
 	}
-	for _, key := range [...]string{sizeKey, offsetKey} {
-		if _, ok := params[key]; ok && !hasRegion {
-			return nil, fault.New(fault.Invalid, "'%s' can not be specified without '%s' parameter for tensor '%s'", key, regionKey, name)
-		}
-	}
-	if !hasRegion {
-		return nil, nil
-	}
-	m := &oip.Memory{}
-	var ok bool
-	if m.Region, ok = region.(string); !ok {
-		return nil, fault.New(fault.Invalid, "invalid value type for '%s' parameter for tensor '%s', expected string_param.", regionKey, name)
-	}
-	n, ok := size.(int64)
-	if !ok {
-		return nil, fault.New(fault.Invalid, "invalid value type for '%s' parameter for tensor '%s', expected int64_param.", sizeKey, name)
-	}
-	m.Size = uint64(n)
-	if offset, has := params[offsetKey]; has {
-		n, ok := offset.(int64)
-		if !ok {
-			return nil, fault.New(fault.Invalid, "invalid value type for '%s' parameter for tensor '%s', expected int64_param.", offsetKey, name)
-		}
-		m.Offset = uint64(n)
-	}
 	return m, nil
+}
+
+// extent reads an offset or a size, and tells whether it is there; without a region it may not be.
+func extent(to *uint64, key, name string, params oip.Params, inRegion bool) (there bool, err error) {
+	v, there := params[key]
+	if !there {
+		return false, nil
+	}
+	if !inRegion {
+		return true, fault.New(fault.Invalid, "'%s' can not be specified without '%s' parameter for tensor '%s'", key, regionKey, name)
+	}
+	n, ok := v.(int64)
+	if !ok {
+		return true, fault.New(fault.Invalid, "invalid value type for '%s' parameter for tensor '%s', expected int64_param.", key, name)
+	}
+	*to = uint64(n)
+	return true, nil
 }
 
 // others are the parameters of a tensor that have no meaning to the server.

@@ -223,7 +223,10 @@ func (a *API) findRepository(path string, p *params) route {
 // methodError is 405, with the type that Triton gives it.
 type methodError struct{ plain bool }
 
-func (methodError) Error() string { return "Method Not Allowed" }
+func (methodError) Error() string { return front.ErrMethod.Error() }
+
+// Unwrap makes it the client's fault, in the log too.
+func (methodError) Unwrap() error { return front.ErrMethod }
 
 // plainError is an error whose answer has no JSON type in Triton.
 type plainError struct{ error }
@@ -234,8 +237,7 @@ func plain(err error) error { return plainError{err} }
 
 // statuses differ from other fronts': what Triton has no code for is 400, a full queue 503.
 func status(err error) int {
-	var m methodError
-	if errors.As(err, &m) || errors.Is(err, front.ErrMethod) {
+	if errors.Is(err, front.ErrMethod) {
 		return http.StatusMethodNotAllowed
 	}
 	switch k := fault.KindOf(err); k {
@@ -262,10 +264,6 @@ func errorBody(err error) []byte {
 	text := err.Error()
 	if f := fault.Of(err); f.Kind != fault.Internal || f.Err == nil {
 		text = f.Error()
-	}
-	var m methodError
-	if errors.As(err, &m) {
-		text = m.Error()
 	}
 	return append(wire.AppendString([]byte(`{"error":`), text), '}')
 }

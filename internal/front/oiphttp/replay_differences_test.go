@@ -55,6 +55,10 @@ var differences = []difference{
 		cases:  []string{"GET |", "GET |v1", "GET |v2x", "GET |metrics", "GET |V2"}, check: status(404),
 	},
 	{
+		reason: "a negative rate of traces is refused; Triton takes it for 4294967293",
+		cases:  []string{"*a negative trace rate*"}, check: says(400, "expect value >= 0, got: -3"),
+	},
+	{
 		reason: "the mux sends clients to the path without the double slash",
 		cases:  []string{"GET ||v2"}, check: status(307),
 	},

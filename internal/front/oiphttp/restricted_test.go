@@ -1,10 +1,13 @@
 package oiphttp_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/vitrine-project/vitrine/internal/front"
@@ -78,6 +81,22 @@ func TestKeys(t *testing.T) {
 			if refused == (open || good) {
 				t.Errorf("%s with %q: %d %s", path, key, w.Code, w.Body)
 			}
+		}
+	}
+}
+
+// TestWrongMethodInTheLog is no error of the server's.
+func TestWrongMethodInTheLog(t *testing.T) {
+	var log bytes.Buffer
+	mux := http.NewServeMux()
+	f := front.New(front.Options{AccessLog: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	oiphttp.New(oiphttp.Options{Front: f, Server: oip.NewServer(transcript.Registry(t), nil)}).Register(mux)
+	for _, path := range []string{"/v2", "/v2/models/simple/infer"} {
+		log.Reset()
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequest(http.MethodDelete, path, nil))
+		if line := log.String(); w.Code != http.StatusMethodNotAllowed || !strings.Contains(line, "level=INFO") || !strings.Contains(line, "fault=invalid") {
+			t.Errorf("%s: %d, %s", path, w.Code, line)
 		}
 	}
 }

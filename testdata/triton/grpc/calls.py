@@ -157,6 +157,10 @@ def requests():
     infer("another shape", "simple", two(shape=[1, 8]), raw=[b[:32] for b in both()])
     infer("another rank", "simple", two(shape=[16]), raw=both())
     infer("no shape", "simple", two(shape=[]), raw=both())
+    infer("a negative batch", "simple", two(shape=[-1, 16]), raw=both())
+    for n in (0, 1):
+        shapes = [[-1, 16] if i == n else [1, 16] for i in (0, 1)]
+        infer(f"a negative batch of input {n}", "simple", [tensor(f"INPUT{i}", "INT32", s) for i, s in enumerate(shapes)], raw=both())
     infer("a negative dimension", "simple", two(shape=[1, -16]), raw=both())
     infer("a zero batch", "simple", two(shape=[0, 16]), raw=[b"", b""])
     infer("batches that differ", "simple", [tensor("INPUT0", "INT32", [2, 16]), two()[1]], raw=[packed("INT32", A * 2), both()[1]])
@@ -186,7 +190,7 @@ def classes():
 
 
 def parameters():
-    for name, p in {"priority": {"priority": 1}, "priority text": {"priority": "1"}, "priority uint64": {"priority": pb.InferParameter(uint64_param=2)},
+    for name, p in {"priority": {"priority": 1}, "priority text": {"priority": "1"}, "negative priority": {"priority": -2}, "priority uint64": {"priority": pb.InferParameter(uint64_param=2)},
                     "timeout": {"timeout": 5000000}, "timeout text": {"timeout": "1"}, "timeout true": {"timeout": True},
                     "of its own": {"mine": "text", "yours": 7, "flag": True}, "a double of its own": {"mine": 1.5}, "a uint64 of its own": {"mine": pb.InferParameter(uint64_param=2)},
                     "empty": {"mine": pb.InferParameter()}, "reserved": {"triton_mine": 1}, "empty final": {"triton_enable_empty_final_response": True},
@@ -354,6 +358,10 @@ def shared():
     use("an output with a size alone", [output("OUTPUT0", shared_memory_byte_size=64)])
     use("an output with an offset alone", [output("OUTPUT0", shared_memory_offset=64)])
     use("an output whose size is text", [output("OUTPUT0", shared_memory_region="all", shared_memory_byte_size="64")])
+    use("an output whose region is a number, without a size", [output("OUTPUT0", shared_memory_region=3)])
+    use("an output with a size and an offset alone", [output("OUTPUT0", shared_memory_byte_size=64, shared_memory_offset=64)])
+    use("an output whose offset is text, without a size", [output("OUTPUT0", shared_memory_region="all", shared_memory_offset="64")])
+    use("an output whose size and offset are text", [output("OUTPUT0", shared_memory_region="all", shared_memory_byte_size="64", shared_memory_offset="64")])
     use("an output whose region is a number", [output("OUTPUT0", shared_memory_region=3, shared_memory_byte_size=64)])
     use("an output and classes", [out("OUTPUT0", 64, 128, classification=2)])
     use("an unknown output", [out("OUTPUT9", 64, 128)])
