@@ -515,19 +515,9 @@ func TestCardProductSpeed(t *testing.T) {
 		a, w, out := fill(most*3072), fill(launches*768*768*4), fill(most*3072)
 		zeros := c.put(engine.FP32, make([]float32, 3072))
 		stats := c.put(engine.FP32, make([]float32, most*64))
-		var table strings.Builder
-		defer func() {
-			if path := os.Getenv("VITRINE_CARD_TUNE"); path != "" {
-				c.check(os.WriteFile(path, []byte(table.String()), 0o644))
-			}
-		}()
 		for _, layer := range layers {
 			for _, n := range []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 512} {
 				m := 50 * n
-				kind := layer.e
-				if kind != residual {
-					kind = normed
-				}
 				picked, err := choose(l.module.variants, m, layer.n, layer.k, layer.e, c.Info().Multiprocessors)
 				c.check(err)
 				type result struct {
@@ -548,7 +538,6 @@ func TestCardProductSpeed(t *testing.T) {
 				}
 				c.check(l.err)
 				slices.SortFunc(results, func(x, y result) int { return int(math.Copysign(1, x.us-y.us)) })
-				fmt.Fprintf(&table, "%s %d %d %d %s\n", kind, layer.n, layer.k, m, results[0].name)
 				var line strings.Builder
 				for _, r := range results[:min(7, len(results))] {
 					mark := ""

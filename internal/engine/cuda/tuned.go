@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// tuned.txt is what TestCardProductSpeed found to be fastest on an H100: lines of epilogue, n, k, m, variant.
+// tuned.txt is what TestCardTune found to be fastest on an H100: lines of epilogue, n, k, m, variant.
 //
 //go:embed tuned.txt
 var tunedText string
