@@ -7,7 +7,7 @@ EDITION ?= cpu
 OUT ?= results
 PYTHON ?= python3
 
-.PHONY: help build test race fuzz check lint fmt gen golden bench study clean
+.PHONY: help build test race fuzz check lint fmt gen kernels golden bench study clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,9 @@ gen: ## regenerate assembly and protobuf (needs protoc 3.21); fails if the tree 
 	GOBIN=$(TOOLS) $(GO) install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2
 	PATH="$(TOOLS):$$PATH" $(GO) generate ./...
 	git diff --exit-code -- '*.s' '*_gen.go' '*.pb.go'
+
+kernels: ## compile the CUDA kernels and their manifest (needs Python; the compiler comes from PyPI)
+	python3 internal/engine/cuda/kernels/build.py
 
 golden: ## rewrite golden files from their oracles and show the difference (needs Python; see testdata)
 	./testdata/golden.sh

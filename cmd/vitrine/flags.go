@@ -35,17 +35,18 @@ func (m *modelFlags) define(fs *pflag.FlagSet) {
 type engineFlags struct {
 	name, precision    string
 	threads, instances int
-	maxBatch           int
+	maxBatch, device   int
 }
 
 func (e *engineFlags) define(fs *pflag.FlagSet) {
 	cli.Group(fs, "Engine", func(fs *pflag.FlagSet) {
-		fs.Var(cli.NewChoice(&e.name, "auto", "auto", "cpu", "null"), "engine",
-			"what computes: auto is the fastest that this machine has; null answers at once with vectors that mean nothing, to measure the rest")
-		fs.Var(cli.NewChoice(&e.precision, "auto", "auto", "fp32", "bf16"), "precision",
-			"numbers that the engine computes with: auto is bf16 where the processor has it; part of the space id")
-		fs.Var(cli.NewCount(&e.instances, 1, 1, 1024), "instances", "batches that are computed at the same time; the threads are shared among them")
+		fs.Var(cli.NewChoice(&e.name, "auto", "auto", "cpu", "cuda", "null"), "engine",
+			"what computes: auto is the fastest that this machine has, an NVIDIA GPU (cuda) before the processor (cpu); null answers at once with vectors that mean nothing, to measure the rest")
+		fs.Var(cli.NewChoice(&e.precision, "auto", "auto", "fp32", "bf16", "fp16"), "precision",
+			"numbers that the engine computes with: auto is fp16 on a GPU, bf16 where the processor has it; part of the space id")
+		fs.Var(cli.NewCount(&e.instances, 1, 1, 1024), "instances", "batches that are computed at the same time, on a GPU at least 2; the threads are shared among them")
 		fs.Var(cli.NewCount(&e.threads, 0, 0, 4096), "threads", "threads that compute, all instances together; 0 is one for each processor")
+		fs.Var(cli.NewCount(&e.device, 0, 0, 1023), "device", "`number` of the GPU")
 		fs.Var(cli.NewCount(&e.maxBatch, 32, 1, 4096), "max-batch-size", "`images` of the largest batch")
 	})
 }

@@ -124,7 +124,7 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"frobnicate"}, `unknown command "frobnicate"`},
 		{[]string{"serve", "--no-such-flag"}, "unknown flag: --no-such-flag"},
 		{[]string{"serve", "leftover"}, "leftover"},
-		{[]string{"serve", "--engine", "gpu"}, "want one of auto, cpu, null"},
+		{[]string{"serve", "--engine", "gpu"}, "want one of auto, cpu, cuda, null"},
 		{[]string{"serve", "--max-batch-size", "0"}, "want a whole number from 1 to 4096"},
 		{[]string{"serve", "--http", "off"}, "nothing to serve"},
 		{[]string{"serve", "--http", "nonsense"}, "--http nonsense"},
@@ -153,8 +153,8 @@ func TestCompletionOffersValues(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"serve", "--engine", ""}, "auto\ncpu\nnull\n"},
-		{[]string{"embed", "--precision", ""}, "auto\nfp32\nbf16\n"},
+		{[]string{"serve", "--engine", ""}, "auto\ncpu\ncuda\nnull\n"},
+		{[]string{"embed", "--precision", ""}, "auto\nfp32\nbf16\nfp16\n"},
 		{[]string{"model", "inspect", "synthetic:ViT-L"}, "synthetic:ViT-L-14\n"},
 		{[]string{"serve", "--model", ""}, "synthetic\n"},
 	} {

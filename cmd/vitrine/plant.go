@@ -123,7 +123,7 @@ func assemblePlant(ctx context.Context, o plantOptions) (_ *plant, err error) {
 
 // reserve takes the engine's memory from the budget.
 func (o *plantOptions) reserve(m *model.Model) (free func(), err error) {
-	if o.budget == nil || o.engine.name == "null" {
+	if o.budget == nil || o.engine.name == "null" || o.engine.onGPU() {
 		return func() {}, nil
 	}
 	n, err := cpu.Estimate(m.Config, o.cpuOptions())
@@ -168,6 +168,9 @@ func (o *plantOptions) newEngine(m *model.Model) (engine.Engine, error) {
 	if o.engine.name == "null" {
 		return null.New(null.Options{Width: c.ImageSize, Height: c.ImageSize, Dim: c.EmbedDim,
 			MaxBatch: o.engine.maxBatch, InFlight: o.engine.instances}), nil
+	}
+	if e, err := o.newGPU(m); e != nil || err != nil {
+		return e, err
 	}
 	return cpu.New(m, o.cpuOptions())
 }

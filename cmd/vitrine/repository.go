@@ -104,8 +104,8 @@ func (s *server) buildStored(ctx context.Context, order disk.Order) (disk.Plant,
 	o.engine.instances = disk.Instances(order.Config)
 	o.engine.maxBatch = int(max(1, order.Config.MaxBatchSize))
 	if p := parameter(disk.Precision); p != "" {
-		if !slices.Contains([]string{"auto", "fp32", "bf16"}, p) {
-			return nil, fault.New(fault.Invalid, "parameter precision: want auto, fp32 or bf16, not '%s'", p)
+		if !slices.Contains([]string{"auto", "fp32", "bf16", "fp16"}, p) {
+			return nil, fault.New(fault.Invalid, "parameter precision: want auto, fp32, bf16 or fp16, not '%s'", p)
 		}
 		o.engine.precision = p
 	}

@@ -204,7 +204,7 @@ func TestExplicitControl(t *testing.T) {
 	large := strings.Replace(config, `:2,`, `:4000,`, 1)
 	r.says("POST", control+"/load", large, 400, "of memory; ")
 	r.says("GET", "/v2/models/"+name+"/config", "", 200, `"max_batch_size":2`)
-	r.says("POST", control+"/load", strings.Replace(config, "bf16", "fp7", 1), 400, "want auto, fp32 or bf16, not 'fp7'")
+	r.says("POST", control+"/load", strings.Replace(config, "bf16", "fp7", 1), 400, "want auto, fp32, bf16 or fp16, not 'fp7'")
 	r.says("POST", control+"/load", `{"parameters":{"config":"{\"backend\":\"vitrine\",\"default_model_filename\":\"/etc/passwd\"}"}}`, 400, "must stay within the version's folder")
 	r.says("POST", control+"_none/load", "{}", 500, "failed to poll from model repository")
 	for _, suffix := range []string{"", "_jpeg"} {

@@ -122,7 +122,7 @@ func (c *card) launcherFor(target kernels.Target, precision engine.Precision, to
 	m := must(c, func() (*module, error) {
 		return load(c.GPU, precision, sharedSizes{patch: 3 * 224 * 32, attention: attentionShared(precision, tokens)}, target)
 	})
-	return &launcher{gpu: c.GPU, stream: c.stream, module: m, precision: precision, epsilon: 1e-5, overlap: c.Info().Capability >= 90}
+	return &launcher{gpu: c.GPU, stream: c.stream, module: m, precision: precision, epsilon: 1e-5, overlap: m.target.Waits()}
 }
 
 // wait runs what was launched.

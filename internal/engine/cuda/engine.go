@@ -163,7 +163,7 @@ func (e *Engine) load(p *packer, target kernels.Target) (err error) {
 // launcher launches on a stream of this engine's device.
 func (e *Engine) launcher(s driver.Stream) *launcher {
 	return &launcher{gpu: e.gpu, stream: s, module: e.module, precision: e.spec.Precision,
-		epsilon: e.weights.config.Epsilon, overlap: e.gpu.Info().Capability >= 90}
+		epsilon: e.weights.config.Epsilon, overlap: e.module.target.Waits()}
 }
 
 // Spec describes the engine.
@@ -251,13 +251,13 @@ func (e *Engine) Close() error {
 
 // free gives back what load took, all or part of it.
 func (e *Engine) free() (err error) {
-	err = e.rows.close()
 	for range e.spec.InFlight {
 		if e.spec.Memory.DeviceFixed == 0 && len(e.idle) == 0 {
 			break // loading ended before this instance
 		}
 		err = errors.Join(err, (<-e.idle).close())
 	}
+	err = errors.Join(err, e.rows.close()) // only now: runs read rows where they lie
 	if e.weights.memory != 0 {
 		err = errors.Join(err, e.gpu.Free(e.weights.memory))
 	}

@@ -8,7 +8,10 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"unsafe"
 
 	"github.com/vitrine-project/vitrine/internal/engine"
@@ -420,4 +423,52 @@ func TestOtherCards(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestCloseWaits: rows and everything else live until the last run that began before Close has ended.
+func TestCloseWaits(t *testing.T) {
+	m := synthetic(t, small(model.GELU), false)
+	synctest.Test(t, func(t *testing.T) {
+		g := drivertest.New()
+		e, err := New(m, quiet(g, Options{Instances: 1, MaxBatch: 1}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := e.NewRow(tensor.FormatUint8HWC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		proceed := make(chan struct{})
+		var freed atomic.Int32
+		g.Fail = func(call string) error {
+			switch call {
+			case "Synchronize":
+				<-proceed
+			case "Free", "FreeHost":
+				freed.Add(1)
+			}
+			return nil
+		}
+		var runs sync.WaitGroup
+		runs.Go(func() {
+			if _, err := e.Run(t.Context(), []tensor.Row{r}, [][]float32{make([]float32, 64)}); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		runs.Go(func() {
+			if err := e.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait() // Close waits for the run, the run for us
+		if n := freed.Load(); n > 0 {
+			t.Errorf("%d pieces of memory were freed under a run", n)
+		}
+		close(proceed)
+		runs.Wait()
+		if l := g.Leaks(); len(l) > 0 {
+			t.Errorf("left open: %v", l)
+		}
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"embed"
 	"fmt"
 	"io"
+	"sync"
 )
 
 //go:embed bin
@@ -26,6 +27,9 @@ const (
 	Compute80 Target = "compute_80"
 	Compute90 Target = "compute_90"
 )
+
+// Waits tells whether the code waits for its predecessors by itself (programmatic dependent launch).
+func (t Target) Waits() bool { return t == SM90a || t == Compute90 }
 
 // TargetFor is the best target for a compute capability (90 for 9.0).
 func TargetFor(capability int) (Target, error) {
@@ -47,7 +51,11 @@ func TargetFor(capability int) (Target, error) {
 
 // Image is the code of one unit (a .cu file's name without its suffix), to be loaded by the driver.
 func Image(t Target, unit string) ([]byte, error) {
-	packed, err := images.ReadFile("bin/" + string(t) + "/" + unit + ".gz")
+	name := "bin/" + string(t) + "/" + unit + ".gz"
+	if code, ok := unpacked.Load(name); ok {
+		return code.([]byte), nil
+	}
+	packed, err := images.ReadFile(name)
 	if err != nil {
 		return nil, fmt.Errorf("no %s for %s: %w", unit, t, err)
 	}
@@ -55,5 +63,13 @@ func Image(t Target, unit string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s for %s: %w", unit, t, err)
 	}
-	return io.ReadAll(r)
+	code, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("%s for %s: %w", unit, t, err)
+	}
+	unpacked.Store(name, code)
+	return code, nil
 }
+
+// unpacked keeps images by name: every GPU of a machine loads the same ones. Nobody writes to them.
+var unpacked sync.Map

@@ -23,7 +23,7 @@ type GPU struct {
 	Device driver.Info
 	// Room is how many bytes can be allocated on the device; 0 is no limit.
 	Room int
-	// Fail, if set, is asked before every call that can fail and makes it fail with that error.
+	// Fail, if set, is asked before every call that can fail and makes it fail with that error. It may block.
 	Fail func(call string) error
 
 	mu        sync.Mutex
@@ -51,13 +51,14 @@ func New() *GPU {
 	}
 }
 
-// begin locks and asks Fail.
+// begin asks Fail and locks.
 func (g *GPU) begin(call string) (unlock func(), err error) {
+	if g.Fail != nil {
+		err = g.Fail(call)
+	}
 	g.mu.Lock()
 	if g.closed {
 		err = &driver.Error{Call: call, Code: 709, Name: "CUDA_ERROR_CONTEXT_IS_DESTROYED", Text: "closed"}
-	} else if g.Fail != nil {
-		err = g.Fail(call)
 	}
 	return g.mu.Unlock, err
 }
