@@ -4,6 +4,7 @@
 #
 #   baselines/harness.sh                  three rounds of 5 s, 16 connections
 #   ROUNDS=5 SECONDS_EACH=10 CLIENTS=32 baselines/harness.sh
+#   RECORD=docs/records/harness.jsonl baselines/harness.sh     keeps every run; baselines/method_tables.py makes the document's table of it
 #
 # Needs Go, wrk and awk; vegeta is installed into a temporary folder. It prints a Markdown table of the
 # medians over rounds, in which the tools take turns.
@@ -12,6 +13,7 @@ set -eu
 ROUNDS=${ROUNDS:-3}
 SECONDS_EACH=${SECONDS_EACH:-5}
 CLIENTS=${CLIENTS:-16}
+RECORD=${RECORD:-/dev/null}
 PORT=${PORT:-18099}
 VEGETA=v12.13.0
 ROOT=$(cd "$(dirname "$0")/.." && pwd)
@@ -50,15 +52,26 @@ run_wrk() {
     awk '/^Requests\/sec:/ {print $2}'
 }
 
+{
+  cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
+  commit=$(git -C "$ROOT" rev-parse --short HEAD 2>/dev/null || true)
+  printf '{"measure":"manifest","time":"%s","commit":"%s","cpu":"%s","cores":%d,"load":[%s],"clients":%d,"seconds":%d,"rounds":%d,"vegeta":"%s","wrk":"%s"}\n' \
+    "$(date -u +%Y-%m-%dT%H:%M:%S+00:00)" "$commit" "${cpu:-unknown processor}" "$(nproc)" "$(cut -d' ' -f1-3 /proc/loadavg | tr ' ' ,)" \
+    $CLIENTS $SECONDS_EACH $ROUNDS $VEGETA "$(wrk -v 2>&1 | awk 'NR == 1 {print $2}')"
+} >"$TEMP/record"
+
 for body in "$TEMP"/bodies/*; do
   for round in $(seq $ROUNDS); do
     for tool in vitrine vegeta wrk; do
       rate=$(run_$tool "$body" $round)
+      [ -n "$rate" ] || { echo "harness: $tool gave no figure" >&2; exit 1; }
+      printf '{"measure":"rate","bytes":%d,"tool":"%s","round":%d,"per_second":%s}\n' "$(wc -c <"$body")" $tool $round "$rate" >>"$TEMP/record"
       echo "$(basename "$body" .jpg) $(wc -c <"$body") $tool $rate"
       echo "$(basename "$body" .jpg) round $round $tool: $rate requests/s" >&2
     done
   done
 done >"$TEMP/rates"
+cat "$TEMP/record" >"$RECORD"
 
 echo "Requests a second, $CLIENTS connections, median of $ROUNDS rounds of ${SECONDS_EACH} s, $(nproc) processors shared with the server:"
 echo

@@ -1,8 +1,9 @@
 // Echo is the server that load generators are compared on: it reads a request and its body, throws both
 // away and answers with one embedding that never changes. It does so little that the client is the
-// bottleneck, and it speaks HTTP/1.1 just well enough for the clients that are compared.
+// bottleneck, and it speaks HTTP/1.1 just well enough for the clients that are compared. With -stall it
+// answers nobody for a while, once, so that one can see which tools notice.
 //
-//	echo [-listen 127.0.0.1:8099]
+//	echo [-listen 127.0.0.1:8099] [-stall 1s -after 4s]
 package main
 
 import (
@@ -14,10 +15,15 @@ import (
 	"log"
 	"net"
 	"strconv"
+	"sync"
+	"time"
 )
 
 func main() {
 	listen := flag.String("listen", "127.0.0.1:8099", "address")
+	var p pause
+	flag.DurationVar(&p.length, "stall", 0, "how long to answer nobody, once")
+	flag.DurationVar(&p.after, "after", 4*time.Second, "when to stall, from the first POST on")
 	flag.Parse()
 	ln, err := net.Listen("tcp", *listen)
 	if err != nil {
@@ -29,7 +35,25 @@ func main() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		go serve(c)
+		go serve(c, &p)
+	}
+}
+
+// pause is the stall. Its begin counts from the first POST, so that it falls into the load.
+type pause struct {
+	length, after time.Duration
+	once          sync.Once
+	begin         time.Time
+}
+
+// wait returns at the stall's end if it is called within it.
+func (p *pause) wait() {
+	if p.length == 0 {
+		return
+	}
+	p.once.Do(func() { p.begin = time.Now().Add(p.after) })
+	if in := time.Since(p.begin); in >= 0 && in < p.length {
+		time.Sleep(p.length - in)
 	}
 }
 
@@ -38,7 +62,7 @@ const body = `{"embeddings":[[0.25,0.5,0.75,1.0]],"count":1}`
 var answer = []byte("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body)
 
 // serve answers one request after the other until the client leaves.
-func serve(c net.Conn) {
+func serve(c net.Conn, p *pause) {
 	defer c.Close()
 	r := bufio.NewReaderSize(c, 64<<10)
 	for {
@@ -48,6 +72,9 @@ func serve(c net.Conn) {
 		}
 		if _, err := r.Discard(length); err != nil {
 			return
+		}
+		if length > 0 {
+			p.wait()
 		}
 		if _, err := c.Write(answer); err != nil {
 			return

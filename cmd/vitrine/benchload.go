@@ -21,9 +21,11 @@ type answers struct {
 	images  int // of one request
 }
 
-func answersOf(s *setting) answers {
+func answersOf(s *setting) answers { return answersIn(s, s.ok()) }
+
+func answersIn(s *setting, rounds []*record.CellData) answers {
 	a := answers{images: max(s.first.Params.Batch, 1)}
-	for _, c := range s.ok() {
+	for _, c := range rounds {
 		var one []float64
 		var done []int64
 		from, to := int64(0), int64(0)
@@ -59,7 +61,7 @@ func printLoad(w io.Writer, all []*setting) error {
 		if !hasRequests(s) {
 			continue
 		}
-		a := answersOf(s)
+		a := answersIn(s, s.shown())
 		if len(a.latency) == 0 {
 			t.row(what(s.first), s.first.Subject, "0", "-", "-", "-", "-", "-", fmt.Sprint(a.failed), statusOf(s))
 			continue

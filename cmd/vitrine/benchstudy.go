@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -175,10 +176,12 @@ func printCells(w io.Writer, x plan.Expanded, seed uint64) {
 	for _, n := range x.Notes {
 		fmt.Fprintf(w, "note: %s\n", strings.TrimSpace(stepOf(n.Step)+n.Text))
 	}
-	for _, r := range plan.Order(x.Cells, seed) {
+	runs := plan.Order(x.Cells, seed)
+	for _, r := range runs {
 		fmt.Fprintf(w, "%s round %d\n", r.Cell.Key, r.Round+1)
 	}
-	fmt.Fprintf(w, "%d cells\n", len(x.Cells))
+	fmt.Fprintf(w, "%d cells, measured %d times in all, in about %v once what the servers need is installed\n",
+		len(x.Cells), len(runs), plan.Estimate(runs).Round(time.Minute))
 }
 
 func stepOf(id string) string {

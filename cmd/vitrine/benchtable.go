@@ -73,6 +73,15 @@ type setting struct {
 	rounds []*record.CellData
 }
 
+// shown are the rounds that are ok or, where none is, those of which something was measured: their figures
+// stand beside the status that says what they are worth.
+func (s *setting) shown() []*record.CellData {
+	if good := s.ok(); len(good) > 0 {
+		return good
+	}
+	return s.rounds
+}
+
 // ok are the rounds that may be quoted.
 func (s *setting) ok() (good []*record.CellData) {
 	for _, c := range s.rounds {

@@ -175,7 +175,7 @@ func TestReferenceStudy(t *testing.T) {
 			t.Errorf("%s: what is left out is not said:\n%s", edition, r.out)
 		}
 	}
-	call(t, "bench", "study", file, "--edition", "tpu", "--list").want(t, exitUsage, "the study has ci, cpu, gpu")
+	call(t, "bench", "study", file, "--edition", "tpu", "--list").want(t, exitUsage, "the study has ci, cpu, cpu-short, gpu")
 }
 
 // TestReportAndCompare go from a record to documents.

@@ -39,6 +39,8 @@ type Config struct {
 	MaxWorkers int
 	// Warmup requests are sent first, in a closed loop, and recorded as such. They are not in the summary.
 	Warmup int
+	// Warmed is called once, when the warm-up has ended and before anything measured is sent; it may be nil.
+	Warmed func()
 	// Duration bounds when requests are due, MaxRequests how many; at least one must be set, unless the
 	// pacer ends by itself.
 	Duration    time.Duration
@@ -159,6 +161,9 @@ func Run(ctx context.Context, c Config) (Summary, error) {
 	if err := r.warmUp(crew); err != nil {
 		r.dismiss(crew)
 		return Summary{}, err
+	}
+	if r.Warmed != nil {
+		r.Warmed()
 	}
 	before := readMachine()
 	r.begin()

@@ -59,12 +59,15 @@ func (r *run) summary(used machine) Summary {
 
 // verdict is a status and its reasons: what failed comes before what cannot be trusted.
 func (r *run) verdict(s *Summary) (status string, reasons []string) {
-	if err := context.Cause(r.ctx); err != nil && !errors.Is(err, context.Canceled) {
-		return record.Failed, []string{err.Error()}
-	} else if err != nil {
-		return record.Failed, []string{"stopped before its end"}
+	stopped := context.Cause(r.ctx)
+	if stopped != nil && !errors.Is(stopped, context.Canceled) {
+		return record.Failed, []string{stopped.Error()}
 	}
 	switch {
+	case stopped != nil && s.OK == 0:
+		return record.Failed, []string{interrupted}
+	case stopped != nil: // what was measured until then stands in the record, and is not the cell's figure
+		return record.Invalid, []string{interrupted}
 	case s.Sent == 0 && s.Harness.Unsent == 0:
 		return record.Failed, []string{"no request was due"}
 	case s.OK == 0 && s.TimedOut > 0:
@@ -77,6 +80,9 @@ func (r *run) verdict(s *Summary) (status string, reasons []string) {
 	}
 	return record.OK, nil
 }
+
+// interrupted is the reason of a measurement that was asked to end early.
+const interrupted = "stopped before its end"
 
 // doubts are the reasons for which the harness, and not the server, may have made the figures.
 func (r *run) doubts(s *Summary) (reasons []string) {

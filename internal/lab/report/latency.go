@@ -204,7 +204,7 @@ func breakdowns(g *group) (parts []page.Part) {
 		}
 		t.Rows = append(t.Rows, []page.Value{page.Words("Total (client)"), page.Number(total), page.Words("100 %")})
 		t.Note("Server figures: " + r.server().source + ". Network + transfer is the client's mean less the server's total.")
-		parts = append(parts, page.Part{ID: slug("breakdown", r.subject.Name, settings(r.params)), Text: []string{r.subject.Name + ", " + describe(r) + ":"}, Table: t})
+		parts = append(parts, page.Part{ID: slug("breakdown", r.subject.Name, describe(r)), Text: []string{r.subject.Name + ", " + describe(r) + ":"}, Table: t})
 	}
 	if len(parts) > 0 {
 		parts[len(parts)-1].Charts = append(parts[len(parts)-1].Charts, g.breakdownChart(shown))

@@ -10,6 +10,7 @@ import (
 	"github.com/vitrine-project/vitrine/internal/lab/record"
 	"github.com/vitrine-project/vitrine/internal/lab/report/figure"
 	"github.com/vitrine-project/vitrine/internal/lab/report/page"
+	"github.com/vitrine-project/vitrine/internal/lab/stats"
 )
 
 // method says how it was measured, by whom, and what is not to be quoted.
@@ -149,7 +150,7 @@ func lateness(d time.Duration) page.Value {
 
 // refusedTable lists the cells that are not ok, with their reasons.
 func refusedTable(b *book) *page.Part {
-	t := &page.Table{Columns: columns("Subject", "<Step", "<"+b.machine(), "<Cell", "<Round", "<Status", "<Reason")}
+	t := &page.Table{Columns: columns("Subject", "<Step", "<"+b.machine(), "<Cell", "<Round", "<Status", "<Reason", "<Seen, not to be quoted")}
 	for _, r := range b.results {
 		for _, c := range r.cells {
 			status, reasons := c.status()
@@ -159,10 +160,26 @@ func refusedTable(b *book) *page.Part {
 			t.Rows = append(t.Rows, []page.Value{
 				page.Words(r.subject.Name), page.Words(cmp.Or(r.step, "—")), page.Words(r.card), page.Words(describe(r)), page.Words(fmt.Sprint(c.Round + 1)),
 				{Text: statusWord(status), Status: status}, page.Words(cmp.Or(strings.Join(reasons, "; "), "—")),
+				page.Words(cmp.Or(c.seen(), "—")),
 			})
 		}
 	}
 	return table("refused", "Cells that failed, timed out or are invalid", t)
+}
+
+// seen is what was measured of a cell that is not ok, in words: nothing is computed with it.
+func (c *cell) seen() string {
+	var latencies []float64
+	for _, q := range c.requests {
+		if !q.Warmup && q.Error == "" {
+			latencies = append(latencies, millis(q.Done-q.Due))
+		}
+	}
+	if len(latencies) == 0 {
+		return ""
+	}
+	slices.Sort(latencies)
+	return fmt.Sprintf("%d answers, p50 %.4g ms, at most %.4g ms", len(latencies), stats.QuantileOf(latencies, 0.5), latencies[len(latencies)-1])
 }
 
 func statusWord(s string) string {

@@ -23,7 +23,9 @@ type page struct {
 	*record.RequestLog
 	latencies []time.Duration // from due, of measured requests that succeeded
 	busy      time.Duration   // from sent to done, together
-	good      int             // requests that succeeded, warm-up included
+	between   time.Duration   // from done to the next sent, together
+	last      int64           // done of the measured request before; 0 is none
+	warm      bool            // warm-up requests were sent
 }
 
 // worker makes a worker's log.
@@ -38,11 +40,15 @@ func (l *ledger) worker() load.Log {
 // Add records a request.
 func (p *page) Add(q record.Request) {
 	p.RequestLog.Add(q)
-	if q.Error != "" {
+	if q.Warmup {
+		p.warm = true
 		return
 	}
-	p.good++
-	if !q.Warmup {
+	if p.last > 0 {
+		p.between += time.Duration(q.Sent - p.last)
+	}
+	p.last = q.Done
+	if q.Error == "" {
 		p.latencies = append(p.latencies, time.Duration(q.Done-q.Due))
 		p.busy += time.Duration(q.Done - q.Sent)
 	}
@@ -65,10 +71,20 @@ func (l *ledger) busy() (sum time.Duration) {
 	return sum
 }
 
-// succeeded is how many requests the server answered with success, warm-up included.
-func (l *ledger) succeeded() (n int) {
+// between is the time that clients spent between an answer and the next request, added up.
+func (l *ledger) between() (sum time.Duration) {
 	for _, p := range l.pages {
-		n += p.good
+		sum += p.between
+	}
+	return sum
+}
+
+// lastWarm is how many connections ended a warm-up.
+func (l *ledger) lastWarm() (n int) {
+	for _, p := range l.pages {
+		if p.warm {
+			n++
+		}
 	}
 	return n
 }

@@ -38,11 +38,15 @@ func (r *Runner) loadOn(ctx context.Context, j *job, s *subject) (outcome, measu
 	if err != nil {
 		return failed(err), measuredLoad{}
 	}
-	scrape := r.scrape(ctx, j)
-	cards := r.sampleCards(j, scrape.tells())
+	scrape := r.scraper(ctx, j)
+	var cards *cardSampling
 	p, book := j.params(), &ledger{log: r.Log, cell: j.id}
 	sum, err := load.Run(ctx, load.Config{
 		Target: s.Target, Requests: s.requests, Pacer: pace, Workers: p.Concurrency, Warmup: p.Warmup,
+		Warmed: func() {
+			scrape.start(ctx)
+			cards = r.sampleCards(j, scrape.tells())
+		},
 		Duration: p.Duration, MaxRequests: p.Requests, Timeout: p.Timeout,
 		Log: book.worker, Clock: r.now, Progress: r.meter,
 	})
@@ -55,6 +59,7 @@ func (r *Runner) loadOn(ctx context.Context, j *job, s *subject) (outcome, measu
 	o := outcome{status: sum.Status, reasons: sum.Reasons, elapsed: sum.Elapsed, harness: sum.Harness,
 		checks: append(counted.check(m), little(j, m)...), line: line(sum)}
 	o.reasons = append(o.reasons, counted.warnings()...)
+	o.own(j, m)
 	return o.heed(), m
 }
 
@@ -84,16 +89,49 @@ func (o outcome) heed() outcome {
 // outside it.
 const littleWithin = 0.1
 
-// little checks a closed loop with Little's law: throughput times mean latency is the number of clients.
-// Short cells say nothing, since what their ends cut off weighs as much as the rest.
+// little checks a closed loop with Little's law: throughput times mean latency is the number of requests
+// under way, which is the number of clients less the share of the time that they spend between an answer and
+// the next request. Short cells say nothing, since what their ends cut off weighs as much as the rest.
 func little(j *job, s measuredLoad) []record.Check {
-	clients := j.params().Concurrency
-	if j.params().Rate > 0 || clients == 0 || s.Failed > 0 || s.OK < 50*clients {
+	clients := closedClients(j, s)
+	if clients == 0 {
 		return nil
 	}
-	got := stats.Little(float64(s.OK)/s.Elapsed.Seconds(), s.ledger.busy().Seconds()/float64(s.OK))
-	return []record.Check{{Name: "littles_law", Want: float64(clients), Got: got,
-		OK: math.Abs(got-float64(clients)) <= littleWithin*float64(clients)}}
+	got := stats.Little(float64(s.OK)/s.Elapsed.Seconds(), s.ledger.busy().Seconds()/float64(len(s.ledger.latencies())))
+	want := float64(clients) - s.ledger.between().Seconds()/s.Elapsed.Seconds()
+	return []record.Check{{Name: "littles_law", Want: want, Got: got, OK: math.Abs(got-want) <= littleWithin*float64(clients)}}
+}
+
+// closedClients are the clients of a closed loop of which enough was seen, else 0.
+func closedClients(j *job, s measuredLoad) int {
+	clients := j.params().Concurrency
+	if j.params().Rate > 0 || s.Failed > 0 || s.OK < 50*clients {
+		return 0
+	}
+	return clients
+}
+
+// The clients' own time, as a share of the measured time of all of them.
+const (
+	ownNamed   = 0.1 // from here on the cell says it
+	ownInvalid = 0.5 // from here on the throughput is the harness's and not the server's
+)
+
+// own judges what a closed loop's clients spent between an answer and the next request. It is in no latency,
+// but it bounds the throughput: with one client, requests a second are 1/(latency + own time).
+func (o *outcome) own(j *job, s measuredLoad) {
+	clients := closedClients(j, s)
+	if clients == 0 {
+		return
+	}
+	share := s.ledger.between().Seconds() / (s.Elapsed.Seconds() * float64(clients))
+	if share < ownNamed {
+		return
+	}
+	o.reasons = append(o.reasons, fmt.Sprintf("%.0f %% of the clients' time lies between their requests: the server could answer more a second, latencies are not affected", 100*share))
+	if share >= ownInvalid && o.status == record.OK {
+		o.status = record.Invalid
+	}
 }
 
 // line is a measurement for the screen.
@@ -111,7 +149,8 @@ func line(s load.Summary) string {
 // idle samples a server that gets no requests.
 func (r *Runner) idle(ctx context.Context, j *job) outcome {
 	began := time.Now()
-	scrape := r.scrape(ctx, j)
+	scrape := r.scraper(ctx, j)
+	scrape.start(ctx)
 	cards := r.sampleCards(j, scrape.tells())
 	if scrape == nil && cards == nil {
 		return failed(errors.New("no metrics to read: --metrics-url names them"))

@@ -13,6 +13,7 @@ import (
 // scraping reads a server's metrics during a cell; nil where it has none.
 type scraping struct {
 	scraper *scrape.Scraper
+	started bool
 	err     error // of the first scrape
 	cards   bool  // the page tells of them
 }
@@ -24,8 +25,8 @@ type scraped struct {
 	err     error
 }
 
-// scrape begins to read the cell's server, before anything is sent.
-func (r *Runner) scrape(ctx context.Context, j *job) *scraping {
+// scraper is what will read the cell's server.
+func (r *Runner) scraper(ctx context.Context, j *job) *scraping {
 	url := r.metricsURL(ctx, j.target)
 	if url == "" {
 		return nil
@@ -35,8 +36,16 @@ func (r *Runner) scrape(ctx context.Context, j *job) *scraping {
 		seen.Do(func() { s.cards = tellsOfCards(sample.Values) })
 		return r.Log.Write(sample)
 	}}
-	s.err = s.scraper.Start(ctx)
 	return s
+}
+
+// start begins to read, after the warm-up: its requests are in no mean of the counters.
+func (s *scraping) start(ctx context.Context) {
+	if s == nil {
+		return
+	}
+	s.err = s.scraper.Start(ctx)
+	s.started = s.err == nil
 }
 
 // tells of cards, as the first scrape found.
@@ -49,7 +58,7 @@ func (s *scraping) stop() (out scraped) {
 	if s == nil {
 		return out
 	}
-	if s.err != nil {
+	if !s.started {
 		out.err = s.err
 		return out
 	}
@@ -59,18 +68,18 @@ func (s *scraping) stop() (out scraped) {
 	return out
 }
 
-// check compares the server's count of successful requests with the client's. Answers that were under way
-// at the last scrape may be missing, one a connection, and the server may have answered requests that the
-// client had given up.
+// check compares the server's count of successful requests with the client's. Servers count an answer after
+// it was sent: the last of each connection may be missing, the last of its warm-up be too many. And the
+// server may have answered requests that the client had given up.
 func (s scraped) check(m measuredLoad) []record.Check {
 	counted, ok := s.delta.Inference("")
 	if !ok {
 		return nil
 	}
-	want := float64(m.ledger.succeeded())
+	want := float64(m.OK)
 	missing, more := want-counted.Requests, counted.Requests-want
 	return []record.Check{{Name: "server_requests", Want: want, Got: counted.Requests,
-		OK: missing <= float64(m.Workers) && more <= float64(m.Failed)}}
+		OK: missing <= float64(m.Workers) && more <= float64(m.Failed+m.ledger.lastWarm())}}
 }
 
 // warnings are what a reader should know of the scrapes.
