@@ -7,7 +7,7 @@ EDITION ?= cpu
 OUT ?= results
 PYTHON ?= python3
 
-.PHONY: help build test race fuzz check lint fmt gen kernels golden bench study clean
+.PHONY: help build test race fuzz check lint fmt gen kernels golden bench study results clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -55,10 +55,13 @@ golden: ## rewrite golden files from their oracles and show the difference (need
 bench: ## the benchmarks of every package
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-study: build ## the reference study, EDITION=cpu (under an hour on two cores), ci (five minutes) or gpu, into OUT
+study: build ## the reference study, EDITION=cpu (under an hour on two cores), cpu-short (20 minutes), ci (five) or gpu, into OUT
 	./bin/vitrine bench study studies/reference.yaml --edition $(EDITION) --out $(OUT) --resume --set python=$(PYTHON) || test $$? -eq 1 # a cell that failed is a result
 	./bin/vitrine report $(OUT)/reference-$(EDITION).jsonl.zst --reference studies/reference-2026-02.jsonl --out $(OUT)/reference-$(EDITION).md
 	./bin/vitrine report $(OUT)/reference-$(EDITION).jsonl.zst --reference studies/reference-2026-02.jsonl --format html --out $(OUT)/reference-$(EDITION).html
+
+results: build ## what `make study` left in OUT, as the committed documents of docs/results
+	PYTHON=$(PYTHON) ./docs/results/collect.sh $(OUT)/reference-$(EDITION).jsonl.zst
 
 clean: ## remove what was built
 	rm -rf bin

@@ -13,7 +13,7 @@ SECTIONS = {
     "step-5a": ["serialization", "single", "batch-latency", "breakdown", "concurrency", "wire"],
     "step-6a": ["overview", "single", "batch-throughput", "batch-latency", "breakdown", "links", "wire"],
     "step-6b": ["overview", "concurrency", "scaling"],
-    "profile": [""],
+    "profile": ["operators", "batch-scaling"],
     "cross-step": ["latency-evolution", "compute-evolution", "best-throughput"],
     "method": ["settings", "subjects", "harness"],
     "raw-data": ["raw-data"],
