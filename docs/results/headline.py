@@ -28,7 +28,7 @@ def shown(value):
     text = value["text"]
     figure = value.get("figure") or {}
     if "low" in figure and "high" in figure:
-        text += f" ({short(figure['low'])}–{short(figure['high'])})"
+        text += f" ({short(max(figure['low'], 0))}–{short(figure['high'])})"  # no figure here can be negative
     return f"**{text}**" if value.get("best") else text
 
 

@@ -67,7 +67,7 @@ var rules = []rule{
 	}, "models have no priority over each other"},
 	{"optimization.cuda", func(c *Config, a *Abilities) bool {
 		return !a.GPU && c.optimized(func(o *Optimization) bool { return o.CUDA != nil })
-	}, "there is no CUDA engine"},
+	}, "no GPU is here"},
 	{"optimization.gather_kernel_buffer_threshold", func(c *Config, _ *Abilities) bool {
 		return c.optimized(func(o *Optimization) bool { return o.GatherKernelBufferThreshold > 0 })
 	}, "rows are written where the engine reads them; nothing is gathered"},
