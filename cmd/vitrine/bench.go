@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -386,6 +387,9 @@ func runBench(ctx context.Context, s *benchScenario, o *benchOptions, std stream
 	}
 	b := &benchRun{study: study, cells: x, path: path, seed: o.seed, python: o.python, headers: headers,
 		lowest: o.lowest, highest: o.highest, quiet: o.quiet, log: o.log.logger(std.err), std: std, view: s.view, model: o.model, torch: o.engine.torch}
+	if path != "-" {
+		b.folder = strings.TrimSuffix(path, ".jsonl.zst") + "-logs" // made when a server is started
+	}
 	if o.trace != "" {
 		return b.profileTrace(o.trace, o.onnx, o.warmup)
 	}

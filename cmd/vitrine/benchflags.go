@@ -41,7 +41,7 @@ func (s *subjectFlags) define(fs *pflag.FlagSet) {
 
 // defineStart adds the flags of scenarios that start a server.
 func (s *subjectFlags) defineStart(fs *pflag.FlagSet, instances bool) {
-	usage := "`COMMAND` for sh that starts the server"
+	usage := "`COMMAND` for sh that starts the server; its output is kept in RECORD-logs beside the record"
 	if instances {
 		usage += "; {instances} in it stands for their number"
 	}

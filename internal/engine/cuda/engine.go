@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 
@@ -244,7 +245,11 @@ func (e *Engine) acquire(ctx context.Context) (*instance, error) {
 func (e *Engine) Close() error {
 	e.closeOnce.Do(func() {
 		close(e.closing)
-		e.closeErr = driver.Do(e.gpu, e.free)
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		// A lost context may refuse to be bound. It must be released all the same: the driver makes a new one
+		// only after that.
+		e.closeErr = errors.Join(e.gpu.Bind(), e.free())
 	})
 	return e.closeErr
 }

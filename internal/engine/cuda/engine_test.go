@@ -479,3 +479,25 @@ func TestCloseWaits(t *testing.T) {
 		}
 	})
 }
+
+// TestCloseLost: a context that is lost and cannot even be bound is released, or the card would never return.
+func TestCloseLost(t *testing.T) {
+	g := drivertest.New()
+	e, err := New(synthetic(t, small(model.GELU), false), quiet(g, Options{MaxBatch: 2}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	released := 0
+	g.Fail = func(call string) error {
+		if call == "Close" {
+			released++
+		}
+		return &driver.Error{Call: call, Code: 719, Name: "CUDA_ERROR_LAUNCH_FAILED", Text: "unspecified launch failure"}
+	}
+	if err := e.Close(); driver.CodeOf(err) != 719 {
+		t.Errorf("closed with %v, want the driver's 719", err)
+	}
+	if released != 1 {
+		t.Errorf("the context was released %d times, want once", released)
+	}
+}

@@ -172,11 +172,26 @@ func (r *Runner) one(ctx context.Context, runs []plan.Run, i int, tally *Tally) 
 	if err := r.end(j, o); err != nil {
 		return err
 	}
+	if o.status == record.Failed && j.target.Server != "" {
+		r.showTail(j.target.Server)
+	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	tally.count(o.status)
 	return nil
+}
+
+// showTail shows how the output of a server ends that a cell failed with.
+func (r *Runner) showTail(server string) {
+	lines := r.servers.tail(server)
+	if lines == nil {
+		return
+	}
+	r.View.Say("%s says last:", server)
+	for _, l := range lines {
+		r.View.Say("    %s", l)
+	}
 }
 
 func failedOr(err error) outcome {

@@ -288,3 +288,38 @@ func TestMeasuredBefore(t *testing.T) {
 		t.Errorf("%+v, %+v", tally, run.Cells)
 	}
 }
+
+// TestTail: the end of a server's log is whole lines, the last ones, and nothing where there is no log.
+func TestTail(t *testing.T) {
+	folder := t.TempDir()
+	s := servers{folder: folder}
+	var long strings.Builder
+	for i := range 2000 {
+		fmt.Fprintf(&long, "line %d\n", i)
+	}
+	for _, c := range []struct {
+		name, text  string
+		first, last string
+		lines       int
+	}{
+		{"empty", "", "", "", 0},
+		{"short", "one\ntwo\n", "one", "two", 2},
+		{"unended", "one\ntwo", "one", "two", 2},
+		{"long", long.String(), "line 1988", "line 1999", 12},
+		{"one", strings.Repeat("x", 3*tailBytes), "", "", 0},
+	} {
+		if err := os.WriteFile(filepath.Join(folder, c.name+".log"), []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got := s.tail(c.name)
+		if len(got) != c.lines || c.lines > 0 && (got[0] != c.first || got[len(got)-1] != c.last) {
+			t.Errorf("%s: %q", c.name, got)
+		}
+	}
+	if got := s.tail("absent"); got != nil {
+		t.Errorf("of no log: %q", got)
+	}
+	if got := (&servers{}).tail("short"); got != nil {
+		t.Errorf("where none is kept: %q", got)
+	}
+}

@@ -75,11 +75,11 @@ func alive(p *process) bool {
 
 // start starts a server and waits until it is ready.
 func (s *servers) start(ctx context.Context, v *plan.Server, instances int) (*server, error) {
-	s.say("starting %s", v.Name)
 	log, where, err := s.openLog(v.Name)
 	if err != nil {
 		return nil, err
 	}
+	s.say("starting %s%s", v.Name, where)
 	command := strings.ReplaceAll(v.Start, "{instances}", strconv.Itoa(max(instances, 1)))
 	p, err := startProcess(command, v.Env, log)
 	if err != nil {
@@ -109,9 +109,43 @@ func (s *servers) openLog(name string) (io.WriteCloser, string, error) {
 	if err := os.MkdirAll(s.folder, 0o755); err != nil {
 		return nil, "", err
 	}
-	path := filepath.Join(s.folder, name+".log")
+	path := s.logPath(name)
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	return f, " (its output: " + filepath.Join(filepath.Base(s.folder), name+".log") + ")", err // a record names no machine's folders
+}
+
+func (s *servers) logPath(name string) string { return filepath.Join(s.folder, name+".log") }
+
+// The end of a log that is shown when a cell fails.
+const tailBytes, tailLines = 8 << 10, 12
+
+// tail is the last lines of a server's output, nil where there is none or none is kept.
+func (s *servers) tail(name string) []string {
+	if s.folder == "" {
+		return nil
+	}
+	f, err := os.Open(s.logPath(name))
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	end, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil
+	}
+	text := make([]byte, min(end, tailBytes))
+	n, err := f.ReadAt(text, end-int64(len(text)))
+	if err != nil {
+		return nil
+	}
+	lines := strings.Split(strings.TrimSpace(string(text[:n])), "\n")
+	if end > tailBytes {
+		lines = lines[1:] // the first is cut
+	}
+	if len(lines) == 0 || lines[len(lines)-1] == "" {
+		return nil
+	}
+	return lines[max(0, len(lines)-tailLines):]
 }
 
 func (s *servers) stop(name string) {
