@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -114,6 +115,22 @@ func TestTicksHoldTheRange(t *testing.T) {
 }
 
 // Two neighbours in a legend are told apart without colour.
+func TestLogTicks(t *testing.T) {
+	for _, c := range []struct {
+		lo, hi float64
+		want   []float64
+	}{
+		{1, 10000, []float64{1, 10, 100, 1000, 10000}},
+		{1, 50, []float64{1, 2, 5, 10, 20, 50}},
+		{22, 45, []float64{25, 30, 35, 40, 45}},
+		{31, 34, []float64{31, 32, 33, 34}},
+	} {
+		if got := logTicks(c.lo, c.hi); !slices.Equal(got, c.want) {
+			t.Errorf("%v to %v: %v, want %v", c.lo, c.hi, got, c.want)
+		}
+	}
+}
+
 func TestMarkersDiffer(t *testing.T) {
 	seen := map[string]bool{}
 	for i := range 2 * colours {

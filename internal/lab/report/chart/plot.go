@@ -66,18 +66,32 @@ func niceStep(raw float64) float64 {
 	return 10 * base
 }
 
-// logTicks gives decades, with 2 and 5 between them where the range is less than two decades.
+// logTicks gives decades, with 2 and 5 between them where the range is less than two decades, and equal steps
+// where that leaves fewer than three.
 func logTicks(lo, hi float64) (ticks []float64) {
 	steps := []float64{1, 2, 5}
 	if hi/lo > 100 {
 		steps = steps[:1]
 	}
+	lowest, highest := lo*0.9, hi*1.1
 	for e := math.Floor(math.Log10(lo)); e <= math.Ceil(math.Log10(hi)); e++ {
 		for _, m := range steps {
-			if v := m * math.Pow(10, e); v >= lo*0.9 && v <= hi*1.1 {
+			if v := m * math.Pow(10, e); v >= lowest && v <= highest {
 				ticks = append(ticks, v)
 			}
 		}
+	}
+	if len(ticks) >= 3 {
+		return ticks
+	}
+	return evenTicks(lo, hi)
+}
+
+// evenTicks gives the multiples of a round step between lo and hi.
+func evenTicks(lo, hi float64) (ticks []float64) {
+	step := niceStep((hi - lo) / 5)
+	for i := math.Ceil(lo / step); i*step <= hi; i++ {
+		ticks = append(ticks, i*step)
 	}
 	return ticks
 }
