@@ -2,5 +2,5 @@
 
 package wire
 
-// raced tells that the race detector runs, under which sync.Pool drops objects at random.
+// raced tells that the race detector is built in: its code allocates where the ordinary code does not.
 const raced = true
