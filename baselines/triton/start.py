@@ -52,7 +52,7 @@ def arguments():
     p.add_argument("--metrics-port", type=int, default=8002)
     p.add_argument("--python", help="an interpreter that has nvidia-pytriton and ONNX Runtime (default: a virtual environment that is made)")
     p.add_argument("--export-python", help="an interpreter that has torch, onnx and open_clip_torch, to write the ONNX file (default: likewise)")
-    p.add_argument("--library-path", default="", help="more folders with shared libraries, such as TensorRT's, separated by colons")
+    p.add_argument("--library-path", dest="more_folders", default="", help="more folders with shared libraries, such as TensorRT's, separated by colons")
     p.add_argument("options", nargs="*", help="more options of tritonserver, after --")
     a = p.parse_args()
     a.providers = a.providers or a.device
@@ -148,7 +148,7 @@ def main():
         engines = os.path.join(common.CACHE, "tensorrt-engines")
         os.makedirs(engines, exist_ok=True)
         env = dict(os.environ, BASELINE_SITE_PACKAGES=site, BASELINE_ENGINE_CACHE=engines,
-                   LD_LIBRARY_PATH=":".join(filter(None, [f"{site}/nvidia_pytriton.libs", libraries, a.library_path])))
+                   LD_LIBRARY_PATH=":".join(filter(None, [f"{site}/nvidia_pytriton.libs", libraries, a.more_folders])))
         process = subprocess.Popen(command(root, a, site), env=env, stdout=sys.stderr, start_new_session=True)
         for s in (signal.SIGTERM, signal.SIGINT):
             signal.signal(s, lambda *_: process.terminate())

@@ -89,7 +89,7 @@ func (e *engineFlags) revive(ctx context.Context, c *tune.Choice, r *tune.Result
 	if f.torch.python == defaultPython {
 		f.torch.python = cmp.Or(c.Python, defaultPython)
 	}
-	f.onnx.library = cmp.Or(f.onnx.library, c.ONNX)
+	f.onnx.runtime = cmp.Or(f.onnx.runtime, c.ONNX)
 	f.use(r.Engine, r.Precision)
 	kind, err := backendOf(f.name)
 	if err != nil {
@@ -98,7 +98,7 @@ func (e *engineFlags) revive(ctx context.Context, c *tune.Choice, r *tune.Result
 	if _, err := kind.check(ctx, &f, r.Precision); err != nil {
 		return err
 	}
-	e.torch.python, e.onnx.library = f.torch.python, f.onnx.library
+	e.torch.python, e.onnx.runtime = f.torch.python, f.onnx.runtime
 	return nil
 }
 

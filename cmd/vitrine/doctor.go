@@ -186,7 +186,7 @@ func diagnose(ctx context.Context, o *doctorOptions) *diagnosis {
 		Program: readBuild(), OS: h.OS, Kernel: h.Kernel,
 		Processor: doctor.Processor{Name: h.CPU, Cores: h.Cores, Features: h.Features},
 		Memory:    doctor.ReadMemory(os.DirFS("/")),
-		Libraries: doctor.Find(doctor.Libraries(onnxruntime.Search(o.engine.onnx.library))),
+		Libraries: doctor.Find(doctor.Libraries(onnxruntime.Search(o.engine.onnx.runtime))),
 		Python:    *probePython(ctx, o.engine.torch.python),
 		GPUs:      []gpuState{},
 	}

@@ -25,7 +25,7 @@ const onnxEngine = "onnxruntime"
 
 // onnxFlags are of the engine onnxruntime.
 type onnxFlags struct {
-	library, plugin, cache string
+	runtime, plugin, cache string
 	settings               []string
 	shared, spin, graph    bool
 
@@ -35,7 +35,7 @@ type onnxFlags struct {
 
 func (o *onnxFlags) define(fs *pflag.FlagSet) {
 	cli.Group(fs, "ONNX Runtime (--engine onnxruntime; docs/onnxruntime.md)", func(fs *pflag.FlagSet) {
-		fs.StringVar(&o.library, "onnxruntime-library", "", "`FILE` of ONNX Runtime, 1.24 or later; else the loader's path and Python's package folders are searched")
+		fs.StringVar(&o.runtime, "onnxruntime-library", "", "`FILE` of ONNX Runtime, 1.24 or later; else the loader's path and Python's package folders are searched")
 		fs.StringVar(&o.plugin, "onnxruntime-plugin", "", "`FILE` of a provider's own library (OpenVINO as a plug-in)")
 		fs.StringArrayVar(&o.settings, "onnxruntime-option", nil, "`KEY=VALUE` of the provider, by ONNX Runtime's own name of it; may be given again")
 		fs.StringVar(&o.cache, "onnxruntime-cache", "", "`FOLDER` of exported models and of TensorRT's engines; default is vitrine in the user's cache folder")
@@ -60,7 +60,7 @@ func checkONNX(_ context.Context, f *engineFlags, p engine.Precision) (string, e
 	if p == engine.BF16 && provider != onnxruntime.OpenVINO && provider != onnxruntime.TensorRT {
 		return "", fmt.Errorf("bf16 takes a provider that has it: openvino or tensorrt")
 	}
-	if _, err := onnxruntime.Load(f.onnx.library, provider); err != nil {
+	if _, err := onnxruntime.Load(f.onnx.runtime, provider); err != nil {
 		return "", err
 	}
 	return "provider " + string(provider), nil
@@ -70,7 +70,7 @@ func (o *plantOptions) onnxOptions(d fleet.Device) onnxruntime.Options {
 	f := &o.engine.onnx
 	p, _ := o.engine.provider()
 	all := onnxruntime.Options{
-		Library: f.library, Plugin: f.plugin, Provider: p, Precision: engine.Precision(o.engine.precision),
+		Library: f.runtime, Plugin: f.plugin, Provider: p, Precision: engine.Precision(o.engine.precision),
 		Threads: cmp.Or(f.threads, o.engine.threads), Shared: f.shared, NoSpin: !f.spin, Instances: d.Instances, MaxBatch: o.engine.maxBatch,
 		CUDAGraph: f.graph, Settings: settings(f.settings), Cache: f.cache, Logger: o.log,
 	}

@@ -48,7 +48,7 @@ func (o *doctorOptions) runTune(ctx context.Context, std streams) (*tuning, erro
 		return nil, err
 	}
 	t := &tuning{Choice: tune.Choice{At: time.Now().UTC().Truncate(time.Second), Program: readBuild().Version, Machine: machineKey(),
-		Model: m.Source.Reference, Weights: m.WeightsHash, Python: o.pythonPath(ctx), ONNX: absolute(o.engine.onnx.library), Batches: o.batches, Results: results}}
+		Model: m.Source.Reference, Weights: m.WeightsHash, Python: o.pythonPath(ctx), ONNX: absolute(o.engine.onnx.runtime), Batches: o.batches, Results: results}}
 	t.File = tune.File(folder, t.Choice.Machine, m.WeightsHash)
 	return t, tune.Save(t.File, t.Choice)
 }
