@@ -147,7 +147,7 @@ func (e *Engine) NewRow(f tensor.Format) (tensor.Row, error) {
 	}
 	select {
 	case <-e.closing:
-		return nil, errClosed()
+		return nil, engine.ErrClosed()
 	default:
 		return e.rows.New(f), nil
 	}
@@ -159,7 +159,7 @@ func (e *Engine) Run(ctx context.Context, rows []tensor.Row, out [][]float32) (e
 	if err := e.spec.Check(rows, out); err != nil {
 		return t, err
 	}
-	r, err := e.acquire(ctx)
+	r, err := engine.Acquire(ctx, e.idle, e.closing)
 	if err != nil {
 		return t, err
 	}
@@ -171,23 +171,6 @@ func (e *Engine) Run(ctx context.Context, rows []tensor.Row, out [][]float32) (e
 		}
 	}
 	return t, nil
-}
-
-// acquire takes an idle instance, waiting if callers exceed Spec().InFlight.
-func (e *Engine) acquire(ctx context.Context) (*instance, error) {
-	select {
-	case <-e.closing:
-		return nil, errClosed()
-	default:
-	}
-	select {
-	case r := <-e.idle:
-		return r, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-e.closing:
-		return nil, errClosed()
-	}
 }
 
 // Close waits for runs under way and stops the threads.
@@ -202,5 +185,3 @@ func (e *Engine) Close() error {
 	})
 	return nil
 }
-
-func errClosed() error { return fault.New(fault.Unavailable, "the engine is closed") }

@@ -187,7 +187,7 @@ func (e *Engine) Run(ctx context.Context, rows []tensor.Row, out [][]float32) (e
 	if err := e.spec.Check(rows, out); err != nil {
 		return engine.Timings{}, err
 	}
-	r, err := e.acquire(ctx)
+	r, err := engine.Acquire(ctx, e.idle, e.closing)
 	if err != nil {
 		return engine.Timings{}, err
 	}
@@ -224,23 +224,6 @@ func (e *Engine) addresses(rows []tensor.Row) (at []driver.Pointer, release func
 	return at, release, nil
 }
 
-// acquire takes an idle instance, waiting if callers exceed Spec().InFlight.
-func (e *Engine) acquire(ctx context.Context) (*instance, error) {
-	select {
-	case <-e.closing:
-		return nil, errClosed()
-	default:
-	}
-	select {
-	case r := <-e.idle:
-		return r, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-e.closing:
-		return nil, errClosed()
-	}
-}
-
 // Close waits for runs under way and frees all memory.
 func (e *Engine) Close() error {
 	e.closeOnce.Do(func() {
@@ -271,5 +254,3 @@ func (e *Engine) free() (err error) {
 	}
 	return errors.Join(err, e.gpu.Close())
 }
-
-func errClosed() error { return fault.New(fault.Unavailable, "the engine is closed") }

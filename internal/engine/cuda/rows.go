@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/vitrine-project/vitrine/internal/engine"
 	"github.com/vitrine-project/vitrine/internal/engine/cuda/driver"
 	"github.com/vitrine-project/vitrine/internal/fault"
 	"github.com/vitrine-project/vitrine/internal/tensor"
@@ -33,7 +34,7 @@ func (p *rowPool) new(f tensor.Format) (*row, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return nil, errClosed()
+		return nil, engine.ErrClosed()
 	}
 	if len(p.free[f]) == 0 {
 		if err := p.grow(f); err != nil {

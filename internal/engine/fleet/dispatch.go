@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/vitrine-project/vitrine/internal/engine"
 	"github.com/vitrine-project/vitrine/internal/fault"
 )
 
@@ -98,7 +99,7 @@ func (f *Fleet) wake() {
 // noDevice is why nothing can be computed now. The lock is held.
 func (f *Fleet) noDevice() error {
 	if f.closed {
-		return errClosed()
+		return engine.ErrClosed()
 	}
 	return fault.New(fault.Unavailable, "no device is up").After(f.nextTrial())
 }
@@ -129,7 +130,7 @@ func (f *Fleet) lender() (*member, *unit, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
-		return nil, nil, errClosed()
+		return nil, nil, engine.ErrClosed()
 	}
 	var best *member
 	for _, m := range f.members {

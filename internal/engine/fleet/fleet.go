@@ -282,7 +282,7 @@ func (f *Fleet) enter() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
-		return errClosed()
+		return engine.ErrClosed()
 	}
 	f.inside++
 	return nil
@@ -294,5 +294,3 @@ func (f *Fleet) leave() {
 	f.inside--
 	f.wake()
 }
-
-func errClosed() *fault.Error { return fault.New(fault.Unavailable, "the engine is closed") }

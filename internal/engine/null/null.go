@@ -72,7 +72,7 @@ func (e *Engine) NewRow(f tensor.Format) (tensor.Row, error) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	if e.closed {
-		return nil, errClosed()
+		return nil, engine.ErrClosed()
 	}
 	if !e.spec.Accepts(f) {
 		return nil, fault.New(fault.Invalid, "no row of format %v: the engine takes %v", f, e.spec.Formats)
@@ -85,7 +85,7 @@ func (e *Engine) Run(ctx context.Context, rows []tensor.Row, out [][]float32) (e
 	e.mu.RLock()
 	defer e.mu.RUnlock()
 	if e.closed {
-		return engine.Timings{}, errClosed()
+		return engine.Timings{}, engine.ErrClosed()
 	}
 	if err := e.spec.Check(rows, out); err != nil {
 		return engine.Timings{}, err
@@ -142,5 +142,3 @@ func (e *Engine) Close() error {
 	e.rows.Drop()
 	return nil
 }
-
-func errClosed() error { return fault.New(fault.Unavailable, "the engine is closed") }

@@ -144,7 +144,7 @@ func (e *Engine) NewRow(f tensor.Format) (tensor.Row, error) {
 	}
 	select {
 	case <-e.closing:
-		return nil, errClosed()
+		return nil, engine.ErrClosed()
 	default:
 		return e.rows.New(f), nil
 	}
@@ -155,29 +155,12 @@ func (e *Engine) Run(ctx context.Context, rows []tensor.Row, out [][]float32) (e
 	if err := e.spec.Check(rows, out); err != nil {
 		return engine.Timings{}, err
 	}
-	i, err := e.acquire(ctx)
+	i, err := engine.Acquire(ctx, e.idle, e.closing)
 	if err != nil {
 		return engine.Timings{}, err
 	}
 	defer func() { e.idle <- i }()
 	return i.run(ctx, rows, out)
-}
-
-// acquire takes an idle instance, waiting if callers exceed Spec().InFlight.
-func (e *Engine) acquire(ctx context.Context) (*instance, error) {
-	select {
-	case <-e.closing:
-		return nil, errClosed()
-	default:
-	}
-	select {
-	case i := <-e.idle:
-		return i, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-e.closing:
-		return nil, errClosed()
-	}
 }
 
 // Close waits for runs under way and frees the sessions. The library stays loaded.
@@ -216,5 +199,3 @@ func (e *Engine) closeSession(s capi.Session, trace string) (err error) {
 	e.options.Provider.onOwner(func() { e.library.api.ReleaseSession(s) })
 	return err
 }
-
-func errClosed() error { return fault.New(fault.Unavailable, "the engine is closed") }

@@ -73,7 +73,7 @@ func (e *Engine) Operators() []engine.OperatorTime {
 func (e *Engine) exchange(trace string) error {
 	select {
 	case <-e.closing:
-		return errClosed()
+		return engine.ErrClosed()
 	default:
 	}
 	fresh, err := e.newSessions(trace)

@@ -212,7 +212,7 @@ func (e *Engine) NewRow(f tensor.Format) (tensor.Row, error) {
 	}
 	select {
 	case <-e.closing:
-		return nil, errClosed()
+		return nil, engine.ErrClosed()
 	default:
 		return e.rows.New(f), nil
 	}
@@ -225,7 +225,7 @@ func (e *Engine) Run(ctx context.Context, rows []tensor.Row, out [][]float32) (e
 	if err := e.spec.Check(rows, out); err != nil {
 		return t, err
 	}
-	i, err := e.acquire(ctx)
+	i, err := engine.Acquire(ctx, e.idle, e.closing)
 	if err != nil {
 		return t, err
 	}
@@ -235,23 +235,6 @@ func (e *Engine) Run(ctx context.Context, rows []tensor.Row, out [][]float32) (e
 		e.addOperators(c.Operators)
 	}
 	return engine.Timings{Input: c.Input, Compute: c.Compute, Output: c.Output}, err
-}
-
-// acquire takes an idle instance, waiting if callers exceed Spec().InFlight.
-func (e *Engine) acquire(ctx context.Context) (*instance, error) {
-	select {
-	case <-e.closing:
-		return nil, errClosed()
-	default:
-	}
-	select {
-	case i := <-e.idle:
-		return i, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-e.closing:
-		return nil, errClosed()
-	}
 }
 
 // Close waits for runs under way and ends the workers.
@@ -275,5 +258,3 @@ func (e *Engine) Close() error {
 	})
 	return e.closeErr
 }
-
-func errClosed() error { return fault.New(fault.Unavailable, "the engine is closed") }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vitrine-project/vitrine/internal/engine"
 	"github.com/vitrine-project/vitrine/internal/fault"
 	"github.com/vitrine-project/vitrine/internal/model"
 	"github.com/vitrine-project/vitrine/internal/tensor"
@@ -197,7 +198,7 @@ func (i *instance) live(ctx context.Context) (*worker, error) {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-i.closing:
-			return nil, errClosed()
+			return nil, engine.ErrClosed()
 		}
 	}
 }
