@@ -66,8 +66,8 @@ func (p *Pool) Scratch(worker, n int) []float32 {
 
 // Run calls f(0, w) ... f(n-1, w), each once and in no fixed order, on the workers w, and returns when
 // all have returned. Parts are claimed in ascending order: when part i starts, every part before it
-// has started. f must not call Run, which could wait for itself. A panic of f is raised again here,
-// after the parts that were already running.
+// has run, runs or is about to, so that a part may wait for one before it. f must not call Run, which
+// could wait for itself. A panic of f is raised again here, after the parts that were already running.
 func (p *Pool) Run(n int, f func(part, worker int)) {
 	if n <= 0 {
 		return
