@@ -33,6 +33,7 @@ var rules = []rule{
 	{"internal/telemetry", []string{"internal/batcher", "internal/service", "internal/front", "internal/engine", "internal/lab"}, "telemetry is told, it does not ask"},
 	{"internal/engine", []string{"internal/preproc", "internal/batcher", "internal/service", "internal/front", "internal/lab"}, "an engine sees rows, never images or requests"},
 	{"internal/engine/fleet", []string{"internal/engine/cpu", "internal/engine/cuda", "internal/engine/null", "internal/engine/onnxruntime", "internal/engine/torch"}, "several devices behind one queue are the same for every engine"},
+	{"internal/engine/fp8", []string{"internal/engine/cuda", "internal/engine/fleet"}, "the numbers of fp8 are the same whatever card computes them"},
 	{"internal/engine/cuda/driver", []string{"internal/model", "internal/engine", "internal/fault"}, "a driver knows no model and no request"},
 	{"internal/engine/cuda/kernels", []string{"internal/"}, "a leaf: machine code"},
 	{"internal/preproc", []string{"internal/engine", "internal/batcher", "internal/service", "internal/front", "internal/lab"}, "preprocessing writes a row and knows nothing of its fate"},

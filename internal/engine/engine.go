@@ -50,13 +50,14 @@ type Modality string
 const ModalityImage Modality = "image"
 
 // Precision is a numeric class with one accuracy contract against float32 on the same weights
-// (docs/numerics.md): fp32 cosine >= 0.99999, bf16 and fp16 >= 0.9999.
+// (docs/architecture.md, Numerics): fp32 cosine >= 0.99999, bf16 and fp16 >= 0.9999, fp8 >= 0.999 on photographs.
 type Precision string
 
 const (
 	FP32 Precision = "fp32"
 	BF16 Precision = "bf16"
 	FP16 Precision = "fp16"
+	FP8  Precision = "fp8" // E4M3 where a calibration says so, fp16 elsewhere
 )
 
 // Output is one output of a model.

@@ -27,8 +27,11 @@ func Cosine(a, b []float32) float64 {
 
 // MinCosine is the accuracy contract of a precision.
 func MinCosine(p engine.Precision) float64 {
-	if p == engine.FP32 {
+	switch p {
+	case engine.FP32:
 		return 0.99999
+	case engine.FP8:
+		return 0.999
 	}
 	return 0.9999
 }
