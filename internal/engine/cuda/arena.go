@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/vitrine-project/vitrine/internal/engine"
 	"github.com/vitrine-project/vitrine/internal/engine/cuda/driver"
 	"github.com/vitrine-project/vitrine/internal/tensor"
 )
@@ -15,12 +16,13 @@ type arena struct {
 	pinned []byte // the table of rows, then the embeddings
 	dim    int
 
-	x     view           // [tokens, width] the residual stream
-	h     view           // [tokens, width] what attention gives
-	wide  view           // one after the other: patches, query-key-value, the MLP's hidden layer
-	query view           // [images, width] of the class tokens in the last block
-	class view           // [images, width] the residual stream of the class tokens in the last block
-	sums  driver.Pointer // [tokens][parts] of x's rows
+	x      view           // [tokens, width] the residual stream
+	h      view           // [tokens, width] what attention gives
+	narrow view           // [tokens, width] the residual stream as E4M3, in fp8 only
+	wide   view           // one after the other: patches, query-key-value, the MLP's hidden layer
+	query  view           // [images, width] of the class tokens in the last block
+	class  view           // [images, width] the residual stream of the class tokens in the last block
+	sums   driver.Pointer // [tokens][parts] of x's rows
 
 	outputs int // where the embeddings begin in pinned
 }
@@ -28,9 +30,9 @@ type arena struct {
 // smallestPart is the fewest columns that a partial sum of a row covers (gemm.go).
 const smallestPart = 24
 
-func newArena(g driver.GPU, w *weights, size, batch int) (*arena, error) {
+func newArena(g driver.GPU, w *weights, precision engine.Precision, batch int) (*arena, error) {
 	c := &w.config
-	tokens := batch * c.Tokens()
+	tokens, size := batch*c.Tokens(), elementSize(precision)
 	a := &arena{dim: c.EmbedDim}
 	place := func(bytes int) driver.Pointer {
 		at := (a.bytes + alignment - 1) / alignment * alignment
@@ -41,6 +43,9 @@ func newArena(g driver.GPU, w *weights, size, batch int) (*arena, error) {
 		return view{place(rows * columns * size), rows, columns, size}
 	}
 	a.x, a.h = matrix(tokens, c.Width), matrix(tokens, c.Width)
+	if precision == engine.FP8 {
+		a.narrow = view{place(tokens * c.Width), tokens, c.Width, 1}
+	}
 	a.wide = matrix(tokens, max(w.patchWidth, 3*c.Width, c.MLP))
 	a.query, a.class = matrix(batch, c.Width), matrix(batch, c.Width)
 	a.sums = place(tokens * ceil(c.Width, smallestPart) * 8)
@@ -53,13 +58,16 @@ func newArena(g driver.GPU, w *weights, size, batch int) (*arena, error) {
 	if a.pinned, err = g.AllocHost(a.outputs + 4*batch*c.EmbedDim); err != nil {
 		return nil, errors.Join(err, g.Free(a.memory))
 	}
-	for _, p := range []*driver.Pointer{&a.x.at, &a.h.at, &a.wide.at, &a.query.at, &a.class.at, &a.sums} {
+	for _, p := range []*driver.Pointer{&a.x.at, &a.h.at, &a.narrow.at, &a.wide.at, &a.query.at, &a.class.at, &a.sums} {
 		*p += a.memory
 	}
 	return a, nil
 }
 
 func (a *arena) close(g driver.GPU) error { return errors.Join(g.Free(a.memory), g.FreeHost(a.pinned)) }
+
+// hiddenFor is a matrix in the wide memory that a layer will read.
+func (a *arena) hiddenFor(l linear, rows int) view { return view{a.wide.at, rows, l.k, l.size} }
 
 // hidden is a matrix in the wide memory; the last one ends where the next begins.
 func (a *arena) hidden(rows, columns int) view { return view{a.wide.at, rows, columns, a.wide.size} }

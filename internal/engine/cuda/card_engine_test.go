@@ -118,18 +118,25 @@ func TestCardPortable(t *testing.T) {
 	}
 }
 
-// oracle are n images and their embeddings from the processor's engine in float32.
-func oracle(t testing.TB, m *model.Model, n int) (images [][]byte, want [][]float32) {
+// openOracle is the processor's engine in float32.
+func openOracle(t testing.TB, m *model.Model) engine.Engine {
 	t.Helper()
 	e, err := cpu.New(m, cpu.Options{Precision: engine.FP32, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		if err := e.Close(); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
+	return e
+}
+
+// oracle are n images and their embeddings from the processor's engine in float32.
+func oracle(t testing.TB, m *model.Model, n int) (images [][]byte, want [][]float32) {
+	t.Helper()
+	e := openOracle(t, m)
 	rows, out := filled(t, e, n)
 	if _, err := e.Run(t.Context(), rows, out); err != nil {
 		t.Fatal(err)

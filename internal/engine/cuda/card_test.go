@@ -211,9 +211,9 @@ func productReference(a, w []float32, m, n, k int) []float64 {
 
 func activated(e epilogue, x float64) float64 {
 	switch e {
-	case normedQuickGELU:
+	case normedQuickGELU, fp8NormedQuickGELU:
 		return x / (1 + math.Exp(-1.702*x))
-	case normedGELU:
+	case normedGELU, fp8NormedGELU:
 		return 0.5 * x * (1 + math.Erf(x/math.Sqrt2))
 	}
 	return x
@@ -232,11 +232,20 @@ type productCase struct {
 }
 
 func (c *card) productCase(p engine.Precision, m, n, k int) *productCase {
-	q := &productCase{m: m, n: n, k: k, parts: 5 + m%2,
-		a: normal(p, 1, m*k, 1), w: normal(p, 2, n*k, 0.05), bias: normal(engine.FP32, 3, n, 1), old: normal(p, 4, m*n, 1)}
+	q := &productCase{m: m, n: n, k: k, a: normal(p, 1, m*k, 1), w: normal(p, 2, n*k, 0.05)}
 	for i := range q.a {
 		q.a[i] = (&packer{precision: p}).rounded(q.a[i] + 0.25) // a mean that is not zero
 	}
+	c.derive(q, p)
+	q.layer.weight, q.layer.size = c.put(p, q.w), elementSize(p)
+	q.src = view{c.put(p, q.a), m, k, elementSize(p)}
+	return q
+}
+
+// derive computes and places everything but the operands, which are exact already; p is what is stored and added.
+func (c *card) derive(q *productCase, p engine.Precision) {
+	m, n, k := q.m, q.n, q.k
+	q.parts, q.bias, q.old = 5+m%2, normal(engine.FP32, 3, n, 1), normal(p, 4, m*n, 1)
 	q.product = productReference(q.a, q.w, m, n, k)
 	parts := make([]float32, m*q.parts*2)
 	for i := range m {
@@ -260,26 +269,24 @@ func (c *card) productCase(p engine.Precision, m, n, k int) *productCase {
 		q.sums = append(q.sums, s)
 		sums[j] = float32(s)
 	}
-	q.layer = linear{weight: c.put(p, q.w), n: n, k: k, size: elementSize(p), bias: c.put(engine.FP32, q.bias), sums: c.put(engine.FP32, sums)}
-	q.src = view{c.put(p, q.a), m, k, elementSize(p)}
+	q.layer = linear{n: n, k: k, bias: c.put(engine.FP32, q.bias), sums: c.put(engine.FP32, sums)}
 	q.add = view{c.put(p, q.old), m, n, elementSize(p)}
 	q.stats, q.statsOut = c.put(engine.FP32, parts), c.alloc(m*n*8)
 	q.dst = view{c.alloc(m * n * 4), m, n, elementSize(p)}
-	return q
 }
 
-func (q *productCase) args(e epilogue) gemmArgs {
-	if e == residual {
-		return gemmArgs{residual: q.add.at, ldResidual: int32(q.n), statsOut: q.statsOut}
+func (q *productCase) args(e epilogue) scaledArgs {
+	if e.adds() {
+		return scaledArgs{gemmArgs: gemmArgs{residual: q.add.at, ldResidual: int32(q.n), statsOut: q.statsOut}}
 	}
-	return gemmArgs{statsIn: q.stats, statsStep: 1, partsIn: int32(q.parts)}
+	return scaledArgs{gemmArgs: gemmArgs{statsIn: q.stats, statsStep: 1, partsIn: int32(q.parts)}}
 }
 
 func (q *productCase) want(e epilogue) []float64 {
 	out := make([]float64, len(q.product))
 	for at, x := range q.product {
 		i, j := at/q.n, at%q.n
-		if e == residual {
+		if e.adds() {
 			out[at] = x + float64(q.bias[j]) + float64(q.old[at])
 		} else {
 			out[at] = activated(e, q.scale[i]*(x-q.mean[i]*q.sums[j])+float64(q.bias[j]))
@@ -360,7 +367,7 @@ func TestCardAddInPlace(t *testing.T) {
 		l := c.launcher(engine.FP16, 50)
 		q := c.productCase(engine.FP16, 100, 768, 768)
 		q.add.rows = 50
-		l.add(q.dst, q.layer, q.src, q.add.first(50), q.statsOut)
+		l.add(q.dst, q.layer, q.src, q.add.first(50), q.statsOut, view{})
 		c.wait(l)
 		want := q.want(residual)
 		for i := range want {
@@ -369,7 +376,7 @@ func TestCardAddInPlace(t *testing.T) {
 		if r := relative(c.get(engine.FP16, q.dst.at, len(want)), want); r > 5e-4 {
 			t.Errorf("repeated residual: error %.2g", r)
 		}
-		l.add(q.add.first(100), q.layer, q.src, view{q.add.at, 100, 768, 2}, q.statsOut)
+		l.add(q.add.first(100), q.layer, q.src, view{q.add.at, 100, 768, 2}, q.statsOut, view{})
 		c.wait(l)
 		if r := relative(c.get(engine.FP16, q.add.at, len(want)), q.want(residual)); r > 5e-4 {
 			t.Errorf("in place: error %.2g", r)
@@ -485,12 +492,18 @@ func normReference(x, w, b []float32) []float64 {
 	return out
 }
 
-// layers are the products of a ViT-B/32's block.
-var layers = []struct {
+// layer is a product of a block.
+type layer struct {
 	name string
 	n, k int
 	e    epilogue
-}{{"qkv", 2304, 768, normed}, {"out", 768, 768, residual}, {"fc1", 3072, 768, normedQuickGELU}, {"fc2", 768, 3072, residual}}
+}
+
+// fp8Layers are those of layers around fp8.
+var fp8Layers = []layer{{"qkv", 2304, 768, fp8Normed}, {"out", 768, 768, residualCopy}, {"fc1", 3072, 768, fp8NormedQuickGELU}, {"fc2", 768, 3072, fp8Residual}}
+
+// layers are the products of a ViT-B/32's block.
+var layers = []layer{{"qkv", 2304, 768, normed}, {"out", 768, 768, residual}, {"fc1", 3072, 768, normedQuickGELU}, {"fc2", 768, 3072, residual}}
 
 // TestCardProductSpeed prints the time of every variant for each product of each batch size, weights from
 // the device's memory as in a forward pass: as many different ones as do not fit in the L2.
@@ -530,7 +543,7 @@ func TestCardProductSpeed(t *testing.T) {
 						continue
 					}
 					us := c.time(launches, func(i int) {
-						g := gemmArgs{statsIn: stats, statsStep: 1, partsIn: 6, residual: out, ldResidual: int32(layer.n), statsOut: stats}
+						g := scaledArgs{gemmArgs: gemmArgs{statsIn: stats, statsStep: 1, partsIn: 6, residual: out, ldResidual: int32(layer.n), statsOut: stats}}
 						l.productWith(v, view{out, m, layer.n, 2}, linear{weight: w + driver.Pointer(i*layer.n*layer.k*2), n: layer.n, k: layer.k, size: 2, bias: zeros, sums: zeros},
 							view{a, m, layer.k, 2}, layer.e, g)
 					})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,13 +17,19 @@ import (
 // TestCardTune writes tuned.txt to the file that VITRINE_CARD_TUNE names: for each batch size it exchanges one
 // product's variant after the other in a whole forward pass, and keeps what makes that faster. A product alone is
 // a bad judge: in the pass its inputs have just been written and its successor wants to start beside it.
+// VITRINE_CARD_PRECISION=fp8 tries the products around fp8, as calibrated.
 func TestCardTune(t *testing.T) {
 	path := os.Getenv("VITRINE_CARD_TUNE")
 	if path == "" {
 		t.Skip("VITRINE_CARD_TUNE is not set")
 	}
 	m, _ := model.Preset("ViT-B-32-quickgelu")
-	e := openCard(t, synthetic(t, m, false), Options{Precision: engine.FP16, Instances: 1})
+	w, o, tried := synthetic(t, m, false), Options{Precision: engine.FP16, Instances: 1}, layers
+	if os.Getenv("VITRINE_CARD_PRECISION") == string(engine.FP8) {
+		needHopper(t)
+		o.Precision, o.Calibration, tried = engine.FP8, calibrated(t, w, photographs(t, m), 0), fp8Layers
+	}
+	e := openCard(t, w, o)
 	r := <-e.idle
 	defer func() { e.idle <- r }()
 	rows, _ := filled(t, e, 1)
@@ -36,7 +43,7 @@ func TestCardTune(t *testing.T) {
 		}
 		for _, n := range r.batches {
 			r.fill(tensor.FormatUint8HWC, at[:n])
-			e.tune(c, r, n)
+			e.tune(c, r, n, tried)
 		}
 		return c.Free(pixels)
 	})
@@ -44,7 +51,7 @@ func TestCardTune(t *testing.T) {
 		t.Fatal(err)
 	}
 	var table strings.Builder
-	for _, l := range layers {
+	for _, l := range slices.Concat(layers, fp8Layers) {
 		for _, w := range tuned()[kind(l.e, l.n, l.k)] {
 			fmt.Fprintf(&table, "%s %d %d %d %s\n", kind(l.e, l.n, l.k).e, l.n, l.k, w.m, w.name)
 		}
@@ -55,15 +62,10 @@ func TestCardTune(t *testing.T) {
 }
 
 // kind is the shape that the table has.
-func kind(e epilogue, n, k int) shape {
-	if e != residual {
-		e = normed
-	}
-	return shape{e, n, k}
-}
+func kind(e epilogue, n, k int) shape { return shape{e.measuredAs(), n, k} }
 
 // tune improves the table's entries for batches of n.
-func (e *Engine) tune(c *card, r *instance, n int) {
+func (e *Engine) tune(c *card, r *instance, n int, tried []layer) {
 	rows := n * e.weights.config.Tokens()
 	measure := func() float64 {
 		const launches = 4
@@ -75,10 +77,15 @@ func (e *Engine) tune(c *card, r *instance, n int) {
 	}
 	before := measure()
 	best := before
-	for _, l := range layers {
+	for _, l := range tried {
 		entry := entryFor(kind(l.e, l.n, l.k), rows)
-		for _, v := range hopper {
-			if !v.fits(l.n, l.k, l.e) || rows > 3200 && v.cols < 128 || v.name == entry.name {
+		if entry.name == "" {
+			v, err := choose(e.module.variants, rows, l.n, l.k, l.e, e.gpu.Info().Multiprocessors)
+			c.check(err)
+			entry.name = v.name
+		}
+		for _, v := range e.module.variants {
+			if !v.hopper || !v.fits(l.n, l.k, l.e) || rows > 3200 && v.cols < 128 || v.name == entry.name {
 				continue
 			}
 			old := entry.name

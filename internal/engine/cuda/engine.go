@@ -15,6 +15,7 @@ import (
 	"github.com/vitrine-project/vitrine/internal/engine"
 	"github.com/vitrine-project/vitrine/internal/engine/cuda/driver"
 	"github.com/vitrine-project/vitrine/internal/engine/cuda/kernels"
+	"github.com/vitrine-project/vitrine/internal/engine/fp8"
 	"github.com/vitrine-project/vitrine/internal/fault"
 	"github.com/vitrine-project/vitrine/internal/model"
 	"github.com/vitrine-project/vitrine/internal/tensor"
@@ -26,10 +27,12 @@ const Auto engine.Precision = "auto"
 // Options configure an engine. Zero values are usable.
 type Options struct {
 	Device    int              // the GPU's number
-	Precision engine.Precision // Auto (also ""), engine.FP16, engine.BF16 or engine.FP32
+	Precision engine.Precision // Auto (also ""), engine.FP16, engine.BF16, engine.FP32 or engine.FP8
 	Instances int              // Runs that may overlap on the device; 0 means 2
 	MaxBatch  int              // 0 means as many as fill the device, at most 512
 	Logger    *slog.Logger     // nil means slog.Default
+	// Calibration of the weights, for engine.FP8 and no other precision.
+	Calibration *fp8.Calibration
 	// Open opens the device; nil means driver.Open. Tests put a pretended GPU here.
 	Open func(ordinal int) (driver.GPU, error)
 
@@ -53,16 +56,21 @@ type Engine struct {
 var _ engine.Engine = (*Engine)(nil)
 
 // New copies m's weights to the device and plans every batch size. It keeps no reference to m, which may
-// be closed afterwards. The error is driver.ErrNoDriver where there is no GPU to use.
+// be closed afterwards. The error is driver.ErrNoDriver where there is no GPU to use. In fp8 it computes a few
+// photographs in float32 too, on the same device, and fails where fp8 is further from that than its contract.
 func New(m *model.Model, o Options) (*Engine, error) {
 	start := time.Now()
 	o, err := o.resolve(m.Config)
 	if err != nil {
 		return nil, err
 	}
-	w, p, err := plan(m, o.Precision)
+	w, p, err := plan(m, o.Precision, o.blocks())
 	if err != nil {
 		return nil, fmt.Errorf("cuda engine: %w", err)
+	}
+	want, err := o.reference(m)
+	if err != nil {
+		return nil, err
 	}
 	gpu, err := o.Open(o.Device)
 	if err != nil {
@@ -75,6 +83,13 @@ func New(m *model.Model, o Options) (*Engine, error) {
 		return nil, errors.Join(fmt.Errorf("cuda engine: %s: %w", gpu.Info().Name, err), e.Close())
 	}
 	e.spec.Variant = string(e.module.target)
+	if want != nil {
+		cosine, err := e.check(want)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("cuda engine: %s: %w", gpu.Info().Name, err), e.Close())
+		}
+		o.Logger.Info("fp8 checked against float32", "cosine", cosine, "fp8_share", o.Calibration.Share)
+	}
 	o.Logger.Info("cuda engine ready", "device", e.spec.Device, "name", gpu.Info().Name, "kernels", e.module.target,
 		"precision", o.Precision, "instances", o.Instances, "max_batch", o.MaxBatch,
 		"device_bytes", e.spec.Memory.DeviceFixed, "took", time.Since(start).Round(time.Millisecond))
@@ -104,9 +119,31 @@ func (o Options) resolve(c model.Config) (Options, error) {
 		o.Precision = engine.FP16
 	}
 	if _, ok := typeName[o.Precision]; !ok {
-		return o, fmt.Errorf("cuda engine: no precision %q: want auto, fp16, bf16 or fp32", o.Precision)
+		return o, fmt.Errorf("cuda engine: no precision %q: want auto, fp16, bf16, fp32 or fp8", o.Precision)
+	}
+	if o.Precision == engine.FP8 && o.Calibration == nil {
+		return o, errors.New("cuda engine: fp8 needs a calibration of the weights (vitrine model calibrate)")
 	}
 	return o, nil
+}
+
+// blocks are the calibration's, none but in fp8.
+func (o *Options) blocks() []fp8.Block {
+	if o.Precision != engine.FP8 {
+		return nil
+	}
+	return o.Calibration.Blocks
+}
+
+// reference is float32's answers to check fp8 with, and nil for other precisions.
+func (o *Options) reference(m *model.Model) ([][]float32, error) {
+	if o.Precision != engine.FP8 {
+		return nil, nil
+	}
+	if err := o.Calibration.Check(m); err != nil {
+		return nil, fmt.Errorf("cuda engine: %w", err)
+	}
+	return floatAnswers(m, *o)
 }
 
 // planned are the batch sizes: powers of two, and the largest.

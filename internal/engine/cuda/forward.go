@@ -11,31 +11,32 @@ func (a *arena) forward(l *launcher, w *weights, n int) error {
 	tokens := c.Tokens()
 	rows := n * tokens
 	x, h, sums := a.x.first(rows), a.h.first(rows), a.sums
+	narrow := a.narrow.first(rows) // x in E4M3, for layers that read it so
 
 	// The class token's patch is zero: its row becomes the class embedding and its position.
 	patches := a.hidden(rows, w.patchWidth)
 	l.patches(patches, a.tableAt(), w, n)
-	l.add(x, w.patch, patches, w.positions, sums)
+	l.add(x, w.patch, patches, w.positions, sums, view{})
 	xSums := l.norm(x, w.preNorm, sums)
 
 	for i := range w.blocks {
 		b, out := &w.blocks[i], x
 		if i < len(w.blocks)-1 {
 			qkv := a.hidden(rows, 3*c.Width)
-			l.normed(qkv, b.queryKeyValue, x, xSums, normed)
+			l.normed(qkv, b.queryKeyValue, b.queryKeyValue.reads(x, narrow), xSums, normed)
 			l.attention(h, qkv, qkv.from(c.Width), qkv.from(2*c.Width), n, c.Heads)
 		} else {
 			// The embedding is the class token's. Its query needs every key and value; everything after
 			// them is needed for its own row only.
-			q, kv := a.lastQueryKeyValue(l, b.queryKeyValue, x, xSums, n, tokens)
+			q, kv := a.lastQueryKeyValue(l, b.queryKeyValue, b.queryKeyValue.reads(x, narrow), xSums, n, tokens)
 			x, h, out = x.every(tokens), h.first(n), a.class.first(n)
 			l.attention(h, q, kv, kv.from(c.Width), n, c.Heads)
 		}
-		xSums = l.add(out, b.out, h, x, sums)
+		xSums = l.add(out, b.out, h, x, sums, narrow)
 		x = out
-		mlp := a.hidden(x.rows, c.MLP)
-		l.normed(mlp, b.fc1, x, xSums, activation(c))
-		xSums = l.add(x, b.fc2, mlp, x, sums)
+		mlp := a.hiddenFor(b.fc2, x.rows)
+		l.normed(mlp, b.fc1, b.fc1.reads(x, narrow), xSums, activation(c))
+		xSums = l.add(x, b.fc2, mlp, x, sums, narrow)
 	}
 	l.normed(a.embeddings(n), w.proj, x, xSums, normedFloat)
 	return l.err

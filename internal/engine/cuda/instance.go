@@ -35,7 +35,7 @@ func newInstance(e *Engine) (r *instance, err error) {
 	if r.stream, err = e.gpu.NewStream(); err != nil {
 		return r, err
 	}
-	if r.arena, err = newArena(e.gpu, e.weights, elementSize(e.spec.Precision), e.spec.MaxBatch); err != nil {
+	if r.arena, err = newArena(e.gpu, e.weights, e.spec.Precision, e.spec.MaxBatch); err != nil {
 		return r, err
 	}
 	for _, n := range r.batches {

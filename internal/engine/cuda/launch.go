@@ -30,7 +30,7 @@ func (l *launcher) launch(f driver.Function, grid, block driver.Dim, shared int,
 
 // product sets dst = epilogue(src W^T). src is [dst.rows, layer.k]; sums are src's where a LayerNorm is
 // folded in. What the epilogue needs besides is in g.
-func (l *launcher) product(dst view, layer linear, src view, e epilogue, g gemmArgs) variant {
+func (l *launcher) product(dst view, layer linear, src view, e epilogue, g scaledArgs) variant {
 	if l.err != nil {
 		return variant{}
 	}
@@ -42,48 +42,70 @@ func (l *launcher) product(dst view, layer linear, src view, e epilogue, g gemmA
 	return v
 }
 
-func (l *launcher) productWith(v variant, dst view, layer linear, src view, e epilogue, g gemmArgs) {
+func (l *launcher) productWith(v variant, dst view, layer linear, src view, e epilogue, g scaledArgs) {
 	g.a, g.w, g.out = src.at, layer.weight, dst.at
-	g.bias, g.sums = layer.bias, layer.sums
+	g.bias, g.sums, g.scales = layer.bias, layer.sums, layer.scales
 	g.m, g.n, g.k = int32(dst.rows), int32(layer.n), int32(layer.k)
 	g.lda, g.ldOut = int32(src.stride), int32(dst.stride)
 	g.inverseWidth, g.epsilon = 1/float32(layer.k), l.epsilon
 	g.partsOut = int32(layer.n / v.partColumns)
 	if v.hopper {
-		g.mapA = l.describe(src.at, src.rows, layer.k, src.stride, v.rows/v.across)
-		g.mapW = l.describe(layer.weight, layer.n, layer.k, layer.k, v.cols/v.down)
+		g.mapA = l.describe(src, layer.k, v.rows/v.across)
+		g.mapW = l.describe(view{layer.weight, layer.n, layer.k, layer.size}, layer.k, v.cols/v.down)
+	}
+	args := driver.Bytes(&g.gemmArgs)
+	if e.scaled() {
+		args = driver.Bytes(&g)
 	}
 	blocks := v.blocks(dst.rows, layer.n, l.gpu.Info().Multiprocessors)
 	l.launch(l.module.products[v.name+string(e)], driver.Dim{X: uint32(blocks), Y: 1, Z: 1},
-		driver.Dim{X: uint32(v.threads), Y: 1, Z: 1}, v.shared(), driver.Bytes(&g))
+		driver.Dim{X: uint32(v.threads), Y: 1, Z: 1}, v.shared(e), args)
 }
 
-func (l *launcher) describe(at driver.Pointer, rows, columns, stride, box int) driver.TensorMap {
+// describe describes boxes of so many rows of a matrix of so many columns.
+func (l *launcher) describe(m view, columns, box int) driver.TensorMap {
 	if l.err != nil {
 		return driver.TensorMap{}
 	}
 	element := driver.Float16
-	if l.precision == engine.BF16 {
+	switch {
+	case m.size == 1:
+		element = driver.Uint8
+	case l.precision == engine.BF16:
 		element = driver.BFloat16
 	}
 	var t driver.TensorMap
-	t, l.err = l.gpu.TensorMap(driver.Matrix{Data: at, Element: element, Rows: rows, Columns: columns, Stride: 2 * stride, BoxRows: box})
+	t, l.err = l.gpu.TensorMap(driver.Matrix{Data: m.at, Element: element, Rows: m.rows, Columns: columns, Stride: m.size * m.stride, BoxRows: box})
 	return t
 }
 
-// normed sets dst = activation(LayerNorm(src) W^T + bias).
+// normed sets dst = activation(LayerNorm(src) W^T + bias). Of a layer in fp8 src is E4M3, and so is what an
+// activation gives.
 func (l *launcher) normed(dst view, layer linear, src view, sums rowSums, e epilogue) {
-	l.product(dst, layer, src, e, gemmArgs{statsIn: sums.at, statsStep: int32(sums.step), partsIn: int32(sums.parts)})
+	g := scaledArgs{gemmArgs: gemmArgs{statsIn: sums.at, statsStep: int32(sums.step), partsIn: int32(sums.parts)}}
+	if layer.input > 0 {
+		e = e.inFP8()
+		g.outScale = layer.outScale()
+	}
+	l.product(dst, layer, src, e, g)
 }
 
 // add sets dst = src W^T + bias + old, and sums to the sums of dst's rows. old may be dst; with fewer rows
-// it is added over and over.
-func (l *launcher) add(dst view, layer linear, src, old view, sums driver.Pointer) rowSums {
-	g := gemmArgs{residual: old.at, ldResidual: int32(old.stride), statsOut: sums}
+// it is added over and over. Where the next layer is in fp8, narrow becomes dst in E4M3.
+func (l *launcher) add(dst view, layer linear, src, old view, sums driver.Pointer, narrow view) rowSums {
+	g := scaledArgs{gemmArgs: gemmArgs{residual: old.at, ldResidual: int32(old.stride), statsOut: sums}}
 	if old.rows < dst.rows {
 		g.residualRows = int32(old.rows)
 	}
-	v := l.product(dst, layer, src, residual, g)
+	e := residual
+	if layer.output > 0 {
+		e = residualCopy
+		g.copy, g.ldCopy, g.outScale = narrow.at, int32(narrow.stride), layer.outScale()
+	}
+	if layer.input > 0 {
+		e = fp8Residual
+	}
+	v := l.product(dst, layer, src, e, g)
 	return rowSums{sums, 1, layer.n / max(v.partColumns, 1)}
 }
 

@@ -21,8 +21,9 @@ type module struct {
 	variants  []variant
 }
 
-// typeName is a precision's name in the kernels' names.
-var typeName = map[engine.Precision]string{engine.FP32: "f32", engine.FP16: "f16", engine.BF16: "bf16"}
+// typeName is the name, in the kernels' names, of what a precision computes with; fp8 does so in fp16 where it does not in
+// E4M3.
+var typeName = map[engine.Precision]string{engine.FP32: "f32", engine.FP16: "f16", engine.BF16: "bf16", engine.FP8: "f16"}
 
 // oldestDriver is the CUDA version of the compiler (kernels/build.py), 13.0: older drivers load neither its machine
 // code nor its PTX.
@@ -42,7 +43,7 @@ func load(g driver.GPU, precision engine.Precision, size sharedSizes, target ker
 		target = best
 	}
 	m := &module{target: target, products: map[string]driver.Function{}}
-	if err := m.load(g, typeName[precision], size); err != nil {
+	if err := m.load(g, precision, size); err != nil {
 		return nil, errors.Join(fmt.Errorf("load the kernels for %s: %w", target, err), m.close(g))
 	}
 	return m, nil
@@ -51,7 +52,8 @@ func load(g driver.GPU, precision engine.Precision, size sharedSizes, target ker
 // sharedSizes are the bytes of shared memory of kernels whose need depends on the model.
 type sharedSizes struct{ patch, attention int }
 
-func (m *module) load(g driver.GPU, name string, size sharedSizes) error {
+func (m *module) load(g driver.GPU, precision engine.Precision, size sharedSizes) error {
+	name := typeName[precision]
 	for _, k := range []struct {
 		unit   string
 		shared int
@@ -73,6 +75,11 @@ func (m *module) load(g driver.GPU, name string, size sharedSizes) error {
 			return err
 		}
 	}
+	if precision == engine.FP8 {
+		if err := m.addFP8(g, name); err != nil {
+			return err
+		}
+	}
 	return m.addVariants(g, "gemm_sm80", name, portable)
 }
 
@@ -90,20 +97,40 @@ func (m *module) image(g driver.GPU, unit string) (driver.Module, error) {
 }
 
 func (m *module) addVariants(g driver.GPU, unit, name string, variants []variant) error {
+	m.variants = append(m.variants, variants...)
+	return m.addProducts(g, unit, name, variants, func(epilogue) bool { return true })
+}
+
+// addFP8 adds the products around fp8, which are in two units.
+func (m *module) addFP8(g driver.GPU, name string) error {
+	if m.target != kernels.SM90a {
+		return fmt.Errorf("%s has no products in fp8: they need compute capability 9.0 (Hopper)", m.target)
+	}
+	m.variants = append(m.variants, hopperFP8...)
+	if err := m.addProducts(g, "gemm_sm90_e4m3", name, hopperFP8, epilogue.fp8); err != nil {
+		return err
+	}
+	return m.addProducts(g, "gemm_sm90_copy", name, hopperFP8, func(e epilogue) bool { return !e.fp8() })
+}
+
+// addProducts finds the kernels of those epilogues that are in the unit.
+func (m *module) addProducts(g driver.GPU, unit, name string, variants []variant, in func(epilogue) bool) error {
 	loaded, err := m.image(g, unit)
 	if err != nil {
 		return err
 	}
 	for _, v := range variants {
 		for _, e := range v.epilogues {
-			f, err := g.Function(loaded, fmt.Sprintf("gemm_%s_%s_%s", name, v.name, e), v.shared())
+			if !in(e) {
+				continue
+			}
+			f, err := g.Function(loaded, fmt.Sprintf("gemm_%s_%s_%s", name, v.name, e), v.shared(e))
 			if err != nil {
 				return err
 			}
 			m.products[v.name+string(e)] = f
 		}
 	}
-	m.variants = append(m.variants, variants...)
 	return nil
 }
 

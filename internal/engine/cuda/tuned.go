@@ -48,14 +48,26 @@ func parseTuned(text string) (map[shape][]winner, error) {
 	return t, nil
 }
 
+// measuredAs is the epilogue that stands for this one in the table: the activations cost about the same.
+func (e epilogue) measuredAs() epilogue {
+	switch {
+	case e.activates() && e.fp8():
+		return fp8Normed
+	case e.activates():
+		return normed
+	}
+	return e
+}
+
 // measured is the winner of the nearest number of rows, if that product was measured and the variant is
 // there.
 func measured(from []variant, m, n, k int, e epilogue) (variant, bool) {
-	if e == normedQuickGELU || e == normedGELU {
-		e = normed // the activations cost about the same
+	s := shape{e.measuredAs(), n, k}
+	if _, ok := tuned()[s]; !ok && e == residualCopy {
+		s.e = residual
 	}
 	best, name := math.Inf(1), ""
-	for _, w := range tuned()[shape{e, n, k}] {
+	for _, w := range tuned()[s] {
 		if d := math.Abs(math.Log(float64(m) / float64(w.m))); d < best {
 			best, name = d, w.name
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/vitrine-project/vitrine/internal/engine"
 	"github.com/vitrine-project/vitrine/internal/engine/cuda/driver"
+	"github.com/vitrine-project/vitrine/internal/engine/fp8"
 	"github.com/vitrine-project/vitrine/internal/model"
 	"github.com/vitrine-project/vitrine/internal/tensor"
 )
@@ -35,6 +36,27 @@ type linear struct {
 	n, k       int
 	size       int // bytes of an element
 	bias, sums driver.Pointer
+
+	// In fp8 (kernels/scaled.cuh).
+	scales driver.Pointer // of the sums, for each output
+	input  float32        // scale of the layer's input, which is E4M3; 0: it is not
+	output float32        // scale of the result, or of its copy, as E4M3 for the next layer; 0: there is none
+}
+
+// reads is what the layer reads of a matrix that is there in E4M3 too.
+func (l linear) reads(x, narrow view) view {
+	if l.input > 0 {
+		return narrow
+	}
+	return x
+}
+
+// outScale is what a result is multiplied by to be stored as E4M3, 0 where it is not.
+func (l linear) outScale() float32 {
+	if l.output == 0 {
+		return 0
+	}
+	return 1 / l.output
 }
 
 // outputs is the layer that computes the outputs lo to hi-1 only.
@@ -43,6 +65,9 @@ func (l linear) outputs(lo, hi int) linear {
 	l.bias += driver.Pointer(4 * lo)
 	l.sums += driver.Pointer(4 * lo)
 	l.n = hi - lo
+	if l.scales != 0 {
+		l.scales += driver.Pointer(4 * lo)
+	}
 	return l
 }
 
@@ -76,11 +101,15 @@ func (p *packer) add(to *driver.Pointer, bytes int, fill func([]byte) error) {
 	p.bytes += bytes
 }
 
-// plan lays out the weights of m; their pointers are offsets until place is called.
-func plan(m *model.Model, precision engine.Precision) (*weights, *packer, error) {
+// plan lays out the weights of m; their pointers are offsets until place is called. In fp8 a calibration says which
+// layers are E4M3; the others are fp16.
+func plan(m *model.Model, precision engine.Precision, scales []fp8.Block) (*weights, *packer, error) {
 	c, from := m.Config, &m.Weights
 	if err := supported(c, from); err != nil {
 		return nil, nil, err
+	}
+	if precision == engine.FP8 {
+		precision = engine.FP16
 	}
 	p := &packer{precision: precision, size: elementSize(precision)}
 	area := 3 * c.PatchSize * c.PatchSize
@@ -89,8 +118,9 @@ func plan(m *model.Model, precision engine.Precision) (*weights, *packer, error)
 	p.positions(&w.positions, from.Position, from.Class, c)
 	p.norm(&w.preNorm, from.PreNorm, c.Width)
 	for i := range from.Blocks {
-		p.block(&w.blocks[i], &from.Blocks[i], c)
+		p.block(&w.blocks[i], &from.Blocks[i], c, scalesOf(scales, i))
 	}
+	w.link(scales)
 	p.matrix(&w.proj, source{weight: from.Proj, transposed: true, norm: &from.PostNorm, n: c.EmbedDim, k: c.Width}, c.Width)
 	w.bytes = p.bytes
 	return w, p, nil
@@ -113,11 +143,36 @@ func supported(c model.Config, from *model.Weights) error {
 	return nil
 }
 
-func (p *packer) block(b *block, from *model.Block, c model.Config) {
-	p.matrix(&b.queryKeyValue, source{weight: from.QKV.Weight, bias: &from.QKV.Bias, norm: &from.LN1, n: 3 * c.Width, k: c.Width}, c.Width)
-	p.matrix(&b.out, source{weight: from.Out.Weight, bias: &from.Out.Bias, n: c.Width, k: c.Width}, c.Width)
-	p.matrix(&b.fc1, source{weight: from.FC1.Weight, bias: &from.FC1.Bias, norm: &from.LN2, n: c.MLP, k: c.Width}, c.Width)
-	p.matrix(&b.fc2, source{weight: from.FC2.Weight, bias: &from.FC2.Bias, n: c.Width, k: c.MLP}, c.MLP)
+// scalesOf are those of block i, zero where there are none.
+func scalesOf(scales []fp8.Block, i int) fp8.Block {
+	if i < len(scales) {
+		return scales[i]
+	}
+	return fp8.Block{}
+}
+
+// link tells each layer in which scale the next one reads its result.
+func (w *weights) link(scales []fp8.Block) {
+	for i := range w.blocks {
+		b, s := &w.blocks[i], scalesOf(scales, i)
+		b.out.output, b.fc1.output, b.fc2.output = s.FC1, s.FC2, scalesOf(scales, i+1).QKV
+	}
+}
+
+func (p *packer) block(b *block, from *model.Block, c model.Config, s fp8.Block) {
+	p.layer(&b.queryKeyValue, source{weight: from.QKV.Weight, bias: &from.QKV.Bias, norm: &from.LN1, n: 3 * c.Width, k: c.Width}, s.QKV)
+	p.layer(&b.out, source{weight: from.Out.Weight, bias: &from.Out.Bias, n: c.Width, k: c.Width}, 0)
+	p.layer(&b.fc1, source{weight: from.FC1.Weight, bias: &from.FC1.Bias, norm: &from.LN2, n: c.MLP, k: c.Width}, s.FC1)
+	p.layer(&b.fc2, source{weight: from.FC2.Weight, bias: &from.FC2.Bias, n: c.Width, k: c.MLP}, s.FC2)
+}
+
+// layer packs a layer whose input is E4M3 of that scale, or not if it is 0.
+func (p *packer) layer(to *linear, from source, input float32) {
+	if input > 0 {
+		p.quantised(to, from, input)
+		return
+	}
+	p.matrix(to, from, from.k)
 }
 
 func (p *packer) norm(to *norm, from model.Norm, width int) {

@@ -193,7 +193,7 @@ func (g *cuda) TensorMap(m Matrix) (t TensorMap, err error) {
 	}
 	dims := [2]uint64{uint64(m.Columns), uint64(m.Rows)}
 	stride := uint64(m.Stride)
-	box := [2]uint32{64, uint32(m.BoxRows)}
+	box := [2]uint32{uint32(m.BoxColumns()), uint32(m.BoxRows)}
 	steps := [2]uint32{1, 1}
 	aligned := new(struct {
 		_    [0]uint64

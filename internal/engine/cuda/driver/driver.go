@@ -61,19 +61,32 @@ type Element int
 
 // The driver's numbers for CUtensorMapDataType.
 const (
+	Uint8    Element = 0
 	Float16  Element = 6
 	Float32  Element = 7
 	BFloat16 Element = 9
 )
 
-// Matrix is what a TensorMap describes: rows of 64-column boxes of a row-major matrix of 16-bit elements,
-// swizzled in shared memory by 128 bytes; what lies outside is read as zero.
+// Matrix is what a TensorMap describes: boxes of rows of 128 bytes of a row-major matrix, swizzled in shared memory
+// by 128 bytes; what lies outside is read as zero.
 type Matrix struct {
 	Data          Pointer
 	Element       Element
 	Rows, Columns int
 	Stride        int // bytes from one row to the next, a multiple of 16
 	BoxRows       int // at most 256
+}
+
+// BoxColumns is how many elements a row of a box has.
+func (m Matrix) BoxColumns() int {
+	const bytes = 128
+	switch m.Element {
+	case Uint8:
+		return bytes
+	case Float32:
+		return bytes / 4
+	}
+	return bytes / 2
 }
 
 // GPU is one device. Its methods must be called from a goroutine inside Do, except for Info.

@@ -36,7 +36,7 @@ TARGETS = {
     "sm_80": ("-gencode=arch=compute_80,code=sm_80", "-cubin", PORTABLE),
     "sm_86": ("-gencode=arch=compute_86,code=sm_86", "-cubin", PORTABLE),
     "sm_89": ("-gencode=arch=compute_89,code=sm_89", "-cubin", PORTABLE),
-    "sm_90a": ("-gencode=arch=compute_90a,code=sm_90a", "-cubin", PORTABLE + ["gemm_sm90_f16", "gemm_sm90_bf16"]),
+    "sm_90a": ("-gencode=arch=compute_90a,code=sm_90a", "-cubin", PORTABLE + ["gemm_sm90_f16", "gemm_sm90_bf16", "gemm_sm90_e4m3", "gemm_sm90_copy"]),
     "compute_80": ("-arch=compute_80", "-ptx", PORTABLE),
     "compute_90": ("-arch=compute_90", "-ptx", PORTABLE),
 }

@@ -8,7 +8,7 @@
 // sends its sums of the others' rows to their shared memory, and adds what it receives in a fixed order: results do not
 // depend on timing.
 #pragma once
-#include "gemm.cuh"
+#include "scaled.cuh"
 #include "wgmma.cuh"
 
 namespace sm90 {
@@ -36,8 +36,11 @@ __device__ __forceinline__ int cluster_rank() {
   asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(r));
   return r;
 }
-// cluster_meet waits for the other blocks and orders nothing.
+// cluster_meet waits for the other blocks and orders nothing: what one of them sent before, by a remote arrival
+// or a store, may still be on its way. The barrier counts warps, so all lanes of one must come together; a lane
+// that was elsewhere is waited for.
 __device__ __forceinline__ void cluster_meet() {
+  __syncwarp();
   asm volatile("barrier.cluster.arrive.relaxed.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
 }
 // fetch starts the copy of a box whose first element is at column x of row y.
@@ -73,34 +76,29 @@ __device__ __forceinline__ void send(uint32_t to, int rank, uint32_t barrier, co
                ::"r"(to), "r"(barrier), "r"(rank), "f"(v[0]), "f"(v[1]), "f"(v[2]), "f"(v[3]) : "memory");
 }
 
-// Side is what the epilogue of a tile needs besides the product.
-template <int ROWS, int BN> struct Side {
-  RowNorm norm[ROWS];
-  float bias[BN], sums[BN];
-};
-
 // SPLIT blocks that divide k own a share of the tile's rows each: as many whole warps' fragments.
-template <int GROUPS, int BN, int STAGES, int SPLIT> struct Layout {
+template <int GROUPS, int BN, int STAGES, int SPLIT, bool SCALED> struct Layout {
   static constexpr int kRows = 64 * GROUPS;
   static constexpr int kA = kRows * 128, kW = BN * 128, kStage = kA + kW;
   static constexpr int kBarriers = STAGES * kStage;                // full and empty of each stage, then of two sides, then of what other blocks send
   static constexpr int kSides = kBarriers + 16 * STAGES + 48;
-  static constexpr int kReceived = kSides + 2 * sizeof(Side<kRows, BN>);
+  static constexpr int kReceived = kSides + 2 * sizeof(Side<kRows, BN, SCALED>);
   static constexpr int kShareWarps = 4 * GROUPS / SPLIT, kShare = kRows / SPLIT * BN * 4;
   static constexpr int kBytes = kReceived + (SPLIT - 1) * kShare;  // gemm.go adds 1024 for the alignment
 };
 
-// side_columns fetches bias and sums; they depend on no kernel. side_norms makes row norms, LANES threads a
+// side_columns fetches bias, sums and scales; they depend on no kernel. side_norms makes row norms, LANES threads a
 // row. Thread `thread` of THREADS.
-template <int E, int ROWS, int BN, int THREADS>
-__device__ __forceinline__ void side_columns(const GemmArgs& g, Side<ROWS, BN>& to, int col, int thread) {
+template <int E, int THREADS, typename Args, int ROWS, int BN, bool SCALED>
+__device__ __forceinline__ void side_columns(const Args& g, Side<ROWS, BN, SCALED>& to, int col, int thread) {
   for (int i = thread; i < BN; i += THREADS) {
     to.bias[i] = g.bias[col + i];
     if (E != kResidual) to.sums[i] = g.sums[col + i];
+    if constexpr (SCALED) to.scales[i] = g.scales[col + i];
   }
 }
-template <int ROWS, int BN, int THREADS, int LANES>
-__device__ __forceinline__ void side_norms(const GemmArgs& g, Side<ROWS, BN>& to, int row, int thread) {
+template <int THREADS, int LANES, int ROWS, int BN, bool SCALED>
+__device__ __forceinline__ void side_norms(const GemmArgs& g, Side<ROWS, BN, SCALED>& to, int row, int thread) {
 #pragma unroll
   for (int i = thread / LANES; i < ROWS; i += THREADS / LANES) {
     const RowNorm n = row_norm(g, row + i, thread % LANES, LANES);
@@ -111,11 +109,14 @@ __device__ __forceinline__ void side_norms(const GemmArgs& g, Side<ROWS, BN>& to
 // A block has GROUPS warpgroups of 64 x BN each, a warp that feeds them, and with two warpgroups another one
 // that prepares the epilogue's numbers; one warpgroup prepares them while it waits for the first tiles. With
 // TURNS the two warpgroups take turns instead of sharing a tile: one multiplies all 128 rows of a tile while
-// the other is at the epilogue of the tile before.
-template <typename T, int E, int GROUPS, int BN, int STAGES, int DOWN, int ACROSS, int SPLIT, int REGISTERS, bool TURNS>
-__device__ __forceinline__ void gemm(const GemmArgs& g) {
-  using L = Layout<GROUPS, BN, STAGES, SPLIT>;
-  using S = Side<L::kRows, BN>;
+// the other is at the epilogue of the tile before. The operands are of type In, what is stored and added of
+// type T; with ScaledArgs the epilogue is that of scaled.cuh.
+template <typename T, int E, int GROUPS, int BN, int STAGES, int DOWN, int ACROSS, int SPLIT, int REGISTERS, bool TURNS, typename In = T, typename Args = GemmArgs>
+__device__ __forceinline__ void gemm(const Args& g) {
+  constexpr bool kScaled = sizeof(In) == 1;
+  constexpr int kBlock = 128 / sizeof(In);  // columns of k in a row of a stage
+  using L = Layout<GROUPS, BN, STAGES, SPLIT, kScaled>;
+  using S = Side<L::kRows, BN, kScaled>;
   constexpr int kReaders = 4 * (TURNS ? 1 : GROUPS);  // warps that read a stage
   constexpr int kSharing = DOWN * ACROSS, kWriters = DOWN + ACROSS - 1;  // blocks that write to a block's stages
   constexpr bool kCluster = kSharing > 1 || SPLIT > 1;
@@ -148,7 +149,7 @@ __device__ __forceinline__ void gemm(const GemmArgs& g) {
   if (kCluster) cluster_meet();
   dependency_release();
 
-  const int blocks = (g.k + 63) / 64 / SPLIT, first = SPLIT > 1 ? rank * blocks : 0;
+  const int blocks = (g.k + kBlock - 1) / kBlock / SPLIT, first = SPLIT > 1 ? rank * blocks : 0;
   const int down = kSharing > 1 ? rank / ACROSS : 0, across = kSharing > 1 ? rank % ACROSS : 0;
   const int tiles_n = g.n / (BN * ACROSS), tiles_m = (g.m + L::kRows * DOWN - 1) / (L::kRows * DOWN), tiles = tiles_n * tiles_m;  // of a cluster
   const int cluster = blockIdx.x / (kSharing * SPLIT), clusters = gridDim.x / (kSharing * SPLIT);
@@ -162,22 +163,22 @@ __device__ __forceinline__ void gemm(const GemmArgs& g) {
         const uint32_t to = base + stage * L::kStage + L::kA, barrier = full + 8 * stage;
         constexpr uint16_t kColumn = DOWN == 1 ? 1 : DOWN == 2 ? 1 | 1 << ACROSS : 1 | 1 << ACROSS | 1 << 2 * ACROSS | 1 << 3 * ACROSS;
         if (DOWN > 1)
-          fetch_multicast(to + down * (L::kW / DOWN), &g.map_w, block * 64, col + down * (BN / DOWN), barrier, kColumn << across);
+          fetch_multicast(to + down * (L::kW / DOWN), &g.map_w, block * kBlock, col + down * (BN / DOWN), barrier, kColumn << across);
         else
-          fetch(to, &g.map_w, block * 64, col, barrier);
+          fetch(to, &g.map_w, block * kBlock, col, barrier);
       };
       auto fetch_a = [&](int stage, int block, int row) {
         const uint32_t to = base + stage * L::kStage, barrier = full + 8 * stage;
         if (ACROSS > 1)
-          fetch_multicast(to + across * (L::kA / ACROSS), &g.map_a, block * 64, row + across * (L::kRows / ACROSS), barrier, ((1 << ACROSS) - 1) << (down * ACROSS));
+          fetch_multicast(to + across * (L::kA / ACROSS), &g.map_a, block * kBlock, row + across * (L::kRows / ACROSS), barrier, ((1 << ACROSS) - 1) << (down * ACROSS));
         else
-          fetch(to, &g.map_a, block * 64, row, barrier);
+          fetch(to, &g.map_a, block * kBlock, row, barrier);
       };
       // What comes from the device's memory is a few blocks of k too late for the ring: the first tile of
       // a row of tiles fetches A's blocks to the L2 in advance.
       constexpr int kAhead = 4;
       auto fetch_ahead = [&](int tile, int block) {
-        if (tile < tiles && col_of(tile) == 0) fetch_to_l2(&g.map_a, block * 64, row_of(tile));
+        if (tile < tiles && col_of(tile) == 0) fetch_to_l2(&g.map_a, block * kBlock, row_of(tile));
       };
       prefetch(&g.map_w);
       prefetch(&g.map_a);
@@ -207,12 +208,21 @@ __device__ __forceinline__ void gemm(const GemmArgs& g) {
           if (++stage == STAGES) stage = 0, parity ^= 1;
         }
       }
+      // A block whose memory other blocks signal in must outlive their signals, which its own last tile does not
+      // wait for. When all stages are free, each reader of what this block sent has told so here, and nothing
+      // is on its way to this block any more: what the others sent it its own readers have read.
+      if (kSharing > 1) {
+        for (int s = 0; s < STAGES; s++) {
+          barrier_wait(empty + 8 * stage, parity);
+          if (++stage == STAGES) stage = 0, parity ^= 1;
+        }
+      }
     } else if (GROUPS > 1 && warp == 4 * GROUPS + 1) {
       int turn = 0;
       for (int tile = cluster; tile < tiles; tile += clusters, turn++) {
         S& side = sides[turn & 1];
         if (turn >= 2) barrier_wait(side_empty + 8 * (turn & 1), (turn / 2 - 1) & 1);
-        side_columns<E, L::kRows, BN, 32>(g, side, col_of(tile), lane);
+        side_columns<E, 32>(g, side, col_of(tile), lane);
         if (turn == 0) dependency_wait();
         if (E == kResidual) {
           constexpr int kLines = (BN + 63) / 64;  // of 128 bytes, a row
@@ -221,7 +231,7 @@ __device__ __forceinline__ void gemm(const GemmArgs& g) {
             if (row < g.m) asm volatile("prefetch.global.L2 [%0];" ::"l"(element<T>(g.residual, residual_row(g, row), g.ldresidual, col_of(tile) + i % kLines * 64)));
           }
         } else {
-          side_norms<L::kRows, BN, 32, 1>(g, side, row_of(tile), lane);
+          side_norms<32, 1>(g, side, row_of(tile), lane);
         }
         asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(side_full + 8 * (turn & 1)) : "memory");
       }
@@ -236,7 +246,7 @@ __device__ __forceinline__ void gemm(const GemmArgs& g) {
         asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(empty + 8 * stage) : "memory");
       }
     };
-    if (GROUPS == 1) side_columns<E, L::kRows, BN, 128>(g, sides[0], col_of(cluster), threadIdx.x);
+    if (GROUPS == 1) side_columns<E, 128>(g, sides[0], col_of(cluster), threadIdx.x);
     dependency_wait();
     int turn = 0, stage = 0, previous = 0;
     uint32_t parity = 0;
@@ -253,9 +263,9 @@ __device__ __forceinline__ void gemm(const GemmArgs& g) {
       if (GROUPS == 1) {
         if (turn > 0) {
           named_barrier<128>(1);
-          side_columns<E, L::kRows, BN, 128>(g, sides[0], col, threadIdx.x);
+          side_columns<E, 128>(g, sides[0], col, threadIdx.x);
         }
-        if (E != kResidual) side_norms<L::kRows, BN, 128, 2>(g, sides[0], tile_row, threadIdx.x);
+        if (E != kResidual) side_norms<128, 2>(g, sides[0], tile_row, threadIdx.x);
         if (kReady && (SPLIT == 1 || warp / L::kShareWarps == rank)) load_residual<T, BN / 8>(g, tile_row + warp * 16, col, old);
       }
       // The other warpgroup has seen all its stages arrive: a barrier's parity tells two rounds apart, no more.
@@ -269,7 +279,7 @@ __device__ __forceinline__ void gemm(const GemmArgs& g) {
         for (int kk = 0; kk < 4; kk++)
 #pragma unroll
           for (int part = 0; part < kParts; part++)
-            Warpgroup<T, BN>::multiply(acc[part], a + (part * 64 * 128 >> 4) + 2 * kk, w + 2 * kk, b | kk);
+            Warpgroup<In, BN>::multiply(acc[part], a + (part * 64 * 128 >> 4) + 2 * kk, w + 2 * kk, b | kk);
         asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
         asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
         if (b > 0) release(previous);
@@ -304,12 +314,17 @@ __device__ __forceinline__ void gemm(const GemmArgs& g) {
         const int first_row = group_row + part * 64 + (warp & 3) * 16, r = first_row + (lane >> 2);
         RowNorm norm[2] = {};
         if (E != kResidual) norm[0] = side.norm[r], norm[1] = side.norm[r + 8];
-        epilogue<T, E, BN / 8, kReady>(g, acc[part], tile_row + first_row, col, col / BN, norm, side.bias, side.sums, &old);
+        if constexpr (sizeof(Args) == sizeof(GemmArgs))
+          epilogue<T, E, BN / 8, kReady>(g, acc[part], tile_row + first_row, col, col / BN, norm, side.bias, side.sums, &old);
+        else
+          scaled_epilogue<kScaled, T, E, BN / 8, kReady>(g, acc[part], tile_row + first_row, col, col / BN, norm, side, &old);
       }
       if (GROUPS > 1 && lane == 0) asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(side_empty + 8 * (turn & 1)) : "memory");
     }
   }
-  if (kCluster) cluster_meet();  // nobody leaves while others use its memory
+  // Owners come here when all sums that were sent to them have arrived: behind this no store to another block's
+  // memory is on its way.
+  if (SPLIT > 1) cluster_meet();
 }
 
 }  // namespace sm90

@@ -25,6 +25,9 @@ type GPU struct {
 	Room int
 	// Fail, if set, is asked before every call that can fail and makes it fail with that error. It may block.
 	Fail func(call string) error
+	// Ran, if set, sees every kernel of a graph when that is launched, and may write to memory
+	// (View) what the kernel would.
+	Ran func(Record)
 
 	mu        sync.Mutex
 	next      driver.Pointer
@@ -336,8 +339,14 @@ func (g *GPU) Capture(_ driver.Stream, record func() error) (driver.Graph, error
 // LaunchGraph records all that the graph launches.
 func (g *GPU) LaunchGraph(graph driver.Graph, _ driver.Stream) error {
 	unlock, err := g.begin("LaunchGraph")
-	defer unlock()
-	g.launched = append(g.launched, g.graphs[graph]...)
+	records := g.graphs[graph]
+	g.launched = append(g.launched, records...)
+	unlock()
+	if g.Ran != nil && err == nil {
+		for _, r := range records {
+			g.Ran(r)
+		}
+	}
 	return err
 }
 
