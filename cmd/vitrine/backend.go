@@ -150,7 +150,7 @@ func (o *plantOptions) newEngines(ctx context.Context, m *model.Model) (e *fleet
 		return e, devices, free, nil
 	}
 	free()
-	open := o.engine.name == autoEngine && o.stored == nil && o.devices.all()
+	open := o.engine.name == autoEngine && o.stored == nil && o.devices.all() && !o.engine.fp8()
 	if devices[0].GPU == fleet.CPU || !open || ctx.Err() != nil {
 		return nil, nil, nil, err
 	}
@@ -203,6 +203,9 @@ func (o *plantOptions) remake(ctx context.Context, b *backend, d fleet.Device, h
 func (o *plantOptions) bareEngine(m *model.Model) (engine.Engine, error) {
 	devices, err := o.places()
 	if err != nil {
+		return nil, err
+	}
+	if err := o.engine.checkFP8(devices); err != nil {
 		return nil, err
 	}
 	b, err := o.engine.backendOn(devices)

@@ -39,10 +39,14 @@ type backend struct {
 
 // cudaBackend takes no memory of the host that would be worth counting.
 var cudaBackend = backend{
-	name: "cuda", about: "native, on NVIDIA GPUs", precisions: []engine.Precision{engine.FP32, engine.BF16, engine.FP16}, check: checkCUDA,
+	name: "cuda", about: "native, on NVIDIA GPUs", precisions: []engine.Precision{engine.FP32, engine.BF16, engine.FP16, engine.FP8}, check: checkCUDA,
 	gpus: func(*engineFlags, []int) ([]int, error) { return allCards() },
 	make: func(o *plantOptions, m *model.Model, d fleet.Device) (engine.Engine, error) {
-		return cuda.New(m, cuda.Options{Device: d.GPU, Precision: engine.Precision(o.engine.precision),
+		c, err := o.engine.readCalibration()
+		if err != nil {
+			return nil, err
+		}
+		return cuda.New(m, cuda.Options{Device: d.GPU, Precision: engine.Precision(o.engine.precision), Calibration: c,
 			Instances: max(d.Instances, gpuInstances), MaxBatch: o.engine.maxBatch, Logger: o.log})
 	},
 	memory: func(*plantOptions, *model.Model, fleet.Device) (int64, error) { return 0, nil },
@@ -133,7 +137,7 @@ func engineNames() []string {
 }
 
 // precisionNames are what --precision takes.
-var precisionNames = []string{"auto", string(engine.FP32), string(engine.BF16), string(engine.FP16)}
+var precisionNames = []string{"auto", string(engine.FP32), string(engine.BF16), string(engine.FP16), string(engine.FP8)}
 
 // autoPrecision is --precision auto, until an engine says what it stands for.
 const autoPrecision engine.Precision = "auto"
@@ -193,12 +197,16 @@ func allCards() ([]int, error) {
 }
 
 // checkCUDA asks the driver for its devices; what a device lacks shows when the engine is made.
-func checkCUDA(context.Context, *engineFlags, engine.Precision) (string, error) {
+func checkCUDA(_ context.Context, e *engineFlags, p engine.Precision) (string, error) {
 	switch n, err := driver.Count(); {
 	case err != nil:
 		return "", err
 	case n == 0:
 		return "", errors.New("the driver shows no GPU")
+	case p == engine.FP8 && e.calibration == "":
+		return "", errNoCalibration
+	case p == engine.FP8:
+		return fmt.Sprintf("%d GPUs; Hopper only, %s", n, fp8Untested), nil
 	default:
 		return fmt.Sprintf("%d GPUs", n), nil
 	}

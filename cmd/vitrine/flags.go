@@ -38,6 +38,7 @@ type engineFlags struct {
 	name, precision    string
 	threads, instances int
 	maxBatch           int
+	calibration        string // the file, for fp8
 	torch              torchFlags
 	nullLatency        time.Duration
 	onnx               onnxFlags
@@ -57,7 +58,8 @@ func (e *engineFlags) define(fs *pflag.FlagSet) {
 			"what computes: auto is what vitrine doctor --tune found fastest for the precision, else an NVIDIA GPU (cuda) before the processor (cpu); "+
 				"onnxruntime computes on the processor, behind a colon with another of its providers, and is auto's choice for an ONNX file; torch is PyTorch in a Python worker; null computes nothing: its vectors mean nothing, and the rest can be measured")
 		fs.Var(cli.NewChoice(&e.precision, "auto", precisionNames...), "precision",
-			"numbers that the engine computes with: auto is fp16 on a GPU, bf16 where the processor has it; part of the space id")
+			"numbers that the engine computes with: auto is fp16 on a GPU, bf16 where the processor has it; fp8 is on Hopper cards only and needs --calibration; part of the space id")
+		fs.StringVar(&e.calibration, "calibration", "", "`FILE` that vitrine model calibrate wrote for these weights, for --precision fp8")
 		fs.Var(cli.NewCount(&e.instances, 1, 1, 1024), "instances", "batches that are computed at the same time: on each GPU, at least 2, or on the processor, where they share the threads")
 		fs.Var(cli.NewCount(&e.threads, 0, 0, 4096), "threads", "threads that compute, all instances together; 0 is one for each processor")
 		fs.Var(cli.NewCount(&e.maxBatch, 32, 1, 4096), "max-batch-size", "`images` of the largest batch")

@@ -81,7 +81,7 @@ func TestHelp(t *testing.T) {
 		"vitrine": nil, "serve": {"serve"}, "embed": {"embed"}, "model": {"model"}, "model-pull": {"model", "pull"},
 		"bench": {"bench"}, "bench-single": {"bench", "single"}, "bench-rate": {"bench", "rate"}, "bench-serialization": {"bench", "serialization"},
 		"bench-scaling": {"bench", "scaling"}, "bench-profile": {"bench", "profile"}, "bench-study": {"bench", "study"},
-		"doctor": {"doctor"}, "profile": {"profile"}, "report": {"report"}, "compare": {"compare"}, "link": {"link"},
+		"model-calibrate": {"model", "calibrate"}, "doctor": {"doctor"}, "profile": {"profile"}, "report": {"report"}, "compare": {"compare"}, "link": {"link"},
 		"model-inspect": {"model", "inspect"}, "model-export": {"model", "export"}, "version": {"version"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -18,13 +18,13 @@ import (
 func modelCommand(std streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "model",
-		Short: "Fetch, look at and write models",
+		Short: "Fetch, look at, write and calibrate models",
 		Long: `A model is a folder or file (safetensors with open_clip_config.json or config.json beside it),
 hub:owner/name[@revision], synthetic, or synthetic:ARCHITECTURE.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	c.AddCommand(pullCommand(std), inspectCommand(std), exportCommand(std))
+	c.AddCommand(pullCommand(std), inspectCommand(std), exportCommand(std), calibrateCommand(std))
 	return c
 }
 

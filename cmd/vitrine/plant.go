@@ -88,7 +88,11 @@ func buildPlant(ctx context.Context, o plantOptions) (*plant, error) {
 // assemblePlant puts everything together, once there is memory for it.
 func assemblePlant(ctx context.Context, o plantOptions) (_ *plant, err error) {
 	began := time.Now()
-	if _, err := o.places(); err != nil { // before anything slow
+	devices, err := o.places() // before anything slow
+	if err != nil {
+		return nil, err
+	}
+	if err := o.engine.checkFP8(devices); err != nil {
 		return nil, err
 	}
 	m, err := o.openModel(ctx)
@@ -106,7 +110,9 @@ func assemblePlant(ctx context.Context, o plantOptions) (_ *plant, err error) {
 		return nil, errors.Join(err, m.Close())
 	}
 	step := time.Now()
-	e, devices, free, err := o.newEngines(ctx, m)
+	var e *fleet.Fleet
+	var free func()
+	e, devices, free, err = o.newEngines(ctx, m)
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}

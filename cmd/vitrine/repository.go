@@ -112,10 +112,10 @@ func (s *server) buildStored(ctx context.Context, order disk.Order) (disk.Plant,
 	o.stored = order.Places
 	o.engine.maxBatch = int(max(1, order.Config.MaxBatchSize))
 	if p := parameter(disk.Precision); p != "" {
-		if !slices.Contains(precisionNames, p) {
+		if !slices.Contains(precisionNames, p) || p == fp8Name {
 			return nil, fault.New(fault.Invalid, "parameter precision: want auto, fp32, bf16 or fp16, not '%s'", p)
 		}
-		o.engine.precision = p
+		o.engine.precision, o.engine.calibration = p, ""
 	}
 	if order.Config.Backend == disk.ONNXBackend {
 		if err := o.storedONNX(order.Config); err != nil {
