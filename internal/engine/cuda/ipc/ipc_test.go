@@ -32,10 +32,9 @@ func (p *pretended) open(ordinal int) (driver.GPU, error) {
 
 // one is one card, and memory with that content that another process has there.
 func one(content []byte) (*pretended, driver.SharedHandle) {
-	var h driver.SharedHandle
 	return &pretended{next: func() *drivertest.GPU {
 		g := drivertest.New()
-		h = g.Lend(content)
+		g.Lend(content)
 		return g
 	}}, drivertest.New().Lend(content) // the first handle is the same on each card
 }
