@@ -99,7 +99,7 @@ func inferOnCard(t *testing.T, c pb.GRPCInferenceServiceClient) {
 			{Name: "INPUT0", Datatype: "INT32", Shape: []int64{1, 16}, Parameters: part(0)},
 			{Name: "INPUT1", Datatype: "INT32", Shape: []int64{1, 16}, Parameters: part(64)}},
 		Outputs: []*pb.ModelInferRequest_InferRequestedOutputTensor{{Name: "OUTPUT0", Parameters: part(128)}}})
-	if err != nil || len(got.Outputs) != 1 || got.Outputs[0].Parameters["shared_memory_region"].GetStringParam() != "r" {
+	if err != nil || len(got.GetOutputs()) != 1 || len(got.RawOutputContents[0]) != 0 {
 		t.Fatalf("%v, %v", got, err)
 	}
 }

@@ -3,7 +3,6 @@ package oipgrpc
 import (
 	"context"
 
-	"github.com/vitrine-project/vitrine/internal/oip"
 	"github.com/vitrine-project/vitrine/internal/wire/pb"
 )
 
