@@ -25,4 +25,7 @@ writes internal/preproc/testdata/golden.py
 writes internal/preproc/jpeg/testdata/golden.py
 writes testdata/models/make.py
 into internal/engine/cpu/testdata/golden.json internal/engine/cpu/testdata/golden.py
+into internal/tensor/testdata/e4m3.json internal/tensor/testdata/e4m3.py
+into internal/engine/fp8/testdata/golden.json internal/engine/fp8/testdata/golden.py
+writes internal/engine/fp8/testdata/photos.py
 writes internal/engine/onnxruntime/testdata/graphs.py
