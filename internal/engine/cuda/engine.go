@@ -43,6 +43,7 @@ type Engine struct {
 	module  *module
 	weights *weights
 	rows    *rowPool
+	profile profile
 
 	idle      chan *instance // instances that no Run holds
 	closing   chan struct{}
@@ -50,7 +51,11 @@ type Engine struct {
 	closeErr  error
 }
 
-var _ engine.Engine = (*Engine)(nil)
+var (
+	_ engine.Engine    = (*Engine)(nil)
+	_ engine.Tracer    = (*Engine)(nil)
+	_ engine.Explainer = (*Engine)(nil)
+)
 
 // New copies m's weights to the device and plans every batch size. It keeps no reference to m, which may
 // be closed afterwards. The error is driver.ErrNoDriver where there is no GPU to use.
@@ -71,6 +76,7 @@ func New(m *model.Model, o Options) (*Engine, error) {
 	e := &Engine{gpu: gpu, weights: w, rows: newRowPool(gpu, m.Config.ImageSize),
 		idle: make(chan *instance, o.Instances), closing: make(chan struct{})}
 	e.spec = e.describe(o)
+	e.profile.reset()
 	if err := driver.Do(gpu, func() error { return e.load(p, o.target) }); err != nil {
 		return nil, errors.Join(fmt.Errorf("cuda engine: %s: %w", gpu.Info().Name, err), e.Close())
 	}
@@ -148,8 +154,8 @@ func (e *Engine) load(p *packer, target kernels.Target) (err error) {
 		return err
 	}
 	memory := engine.Memory{DeviceFixed: int64(p.bytes), HostPerItem: int64(tensor.FormatUint8HWC.Size(c.ImageSize, c.ImageSize))}
-	for range e.spec.InFlight {
-		r, err := newInstance(e)
+	for number := range e.spec.InFlight {
+		r, err := newInstance(e, number)
 		if err != nil {
 			return err
 		}
