@@ -29,7 +29,10 @@ type Options struct {
 	Precision engine.Precision // Auto (also ""), engine.FP16, engine.BF16 or engine.FP32
 	Instances int              // Runs that may overlap on the device; 0 means 2
 	MaxBatch  int              // 0 means as many as fill the device, at most 512
-	Logger    *slog.Logger     // nil means slog.Default
+	// PinnedMemory bounds the host memory that is pinned for rows, bytes; 0 means 1 GiB or
+	// what two batches an instance take. A row beyond it is refused.
+	PinnedMemory int64
+	Logger       *slog.Logger // nil means slog.Default
 	// Open opens the device; nil means driver.Open. Tests put a pretended GPU here.
 	Open func(ordinal int) (driver.GPU, error)
 
@@ -73,7 +76,7 @@ func New(m *model.Model, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cuda engine: %w", err)
 	}
-	e := &Engine{gpu: gpu, weights: w, rows: newRowPool(gpu, m.Config.ImageSize),
+	e := &Engine{gpu: gpu, weights: w, rows: newRowPool(gpu, m.Config.ImageSize, o.PinnedMemory),
 		idle: make(chan *instance, o.Instances), closing: make(chan struct{})}
 	e.spec = e.describe(o)
 	e.profile.reset()
@@ -112,7 +115,8 @@ func (o Options) resolve(c model.Config) (Options, error) {
 	if _, ok := typeName[o.Precision]; !ok {
 		return o, fmt.Errorf("cuda engine: no precision %q: want auto, fp16, bf16 or fp32", o.Precision)
 	}
-	return o, nil
+	err := o.checkPinned(c)
+	return o, err
 }
 
 // planned are the batch sizes: powers of two, and the largest.
@@ -223,9 +227,9 @@ func (e *Engine) addresses(rows []tensor.Row) (at []driver.Pointer, release func
 				return nil, release, err
 			}
 			copies = append(copies, own)
-			copy(own.memory, r.Bytes())
+			copy(own.slot.memory, r.Bytes())
 		}
-		at[i] = driver.Address(own.memory)
+		at[i] = driver.Address(own.slot.memory)
 	}
 	return at, release, nil
 }
