@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/vitrine-project/vitrine/internal/batcher"
+	"github.com/vitrine-project/vitrine/internal/cli"
 	"github.com/vitrine-project/vitrine/internal/model/repository"
 )
 

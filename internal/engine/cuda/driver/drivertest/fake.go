@@ -28,12 +28,15 @@ type GPU struct {
 	// Lag is how many of the next questions whether an event has happened find that it has, as on a host that is
 	// slower than the device.
 	Lag int
+	// Unbacked device memory has addresses but no content, so that it may be larger than the machine's.
+	Unbacked bool
 	// Fail, if set, is asked before every call that can fail and makes it fail with that error. It may block.
 	Fail func(call string) error
 
 	mu        sync.Mutex
 	next      driver.Pointer
 	device    map[driver.Pointer][]byte
+	unbacked  map[driver.Pointer]int
 	host      map[driver.Pointer][]byte
 	functions map[driver.Function]string
 	shared    map[driver.Function]int // bytes that it may have
@@ -54,7 +57,7 @@ func New() *GPU {
 	return &GPU{
 		Device: driver.Info{Name: "pretended H100", Capability: 90, Multiprocessors: 132, SharedPerBlock: 227 << 10, Memory: 80 << 30, Driver: 13000,
 			Clock: 1980000, MemoryClock: 2619000, BusWidth: 5120},
-		next: 1 << 32, device: map[driver.Pointer][]byte{}, host: map[driver.Pointer][]byte{},
+		next: 1 << 32, device: map[driver.Pointer][]byte{}, unbacked: map[driver.Pointer]int{}, host: map[driver.Pointer][]byte{},
 		functions: map[driver.Function]string{}, handles: map[uintptr]string{}, graphs: map[driver.Graph][]Record{},
 		maps: map[driver.TensorMap]driver.Matrix{}, events: map[driver.Event]float64{}, shared: map[driver.Function]int{},
 	}
@@ -102,6 +105,9 @@ func (g *GPU) used() (n int) {
 	for _, b := range g.device {
 		n += len(b)
 	}
+	for _, size := range g.unbacked {
+		n += size
+	}
 	return n
 }
 
@@ -117,7 +123,11 @@ func (g *GPU) Alloc(n int) (driver.Pointer, error) {
 	}
 	p := (g.next + 511) &^ 511
 	g.next = p + driver.Pointer(n)
-	g.device[p] = make([]byte, n)
+	if g.Unbacked {
+		g.unbacked[p] = n
+	} else {
+		g.device[p] = make([]byte, n)
+	}
 	return p, nil
 }
 
@@ -125,10 +135,12 @@ func (g *GPU) Alloc(n int) (driver.Pointer, error) {
 func (g *GPU) Free(p driver.Pointer) error {
 	unlock, err := g.begin("Free")
 	defer unlock()
-	if _, ok := g.device[p]; !ok {
+	_, backed := g.device[p]
+	if _, ok := g.unbacked[p]; !ok && !backed {
 		return fmt.Errorf("free of %#x, which was not allocated", p)
 	}
 	delete(g.device, p)
+	delete(g.unbacked, p)
 	return err
 }
 
@@ -164,6 +176,19 @@ func (g *GPU) MemoryInfo() (free, total int64, err error) {
 		total = int64(g.Room)
 	}
 	return total - int64(g.used()), total, err
+}
+
+// Allocated tells whether the n bytes of device or pinned memory at p are; the error is a driver's.
+func (g *GPU) Allocated(p driver.Pointer, n int) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for at, size := range g.unbacked {
+		if p >= at && int(p-at)+n <= size {
+			return nil
+		}
+	}
+	_, err := g.view(p, n)
+	return err
 }
 
 // View is the n bytes of device or pinned memory at p, or an error if they are not all allocated.
@@ -436,6 +461,9 @@ func (g *GPU) Leaks() (leaks []string) {
 	defer g.mu.Unlock()
 	for p, b := range g.device {
 		leaks = append(leaks, fmt.Sprintf("%d bytes on the device at %#x", len(b), uint64(p)))
+	}
+	for p, n := range g.unbacked {
+		leaks = append(leaks, fmt.Sprintf("%d bytes on the device at %#x", n, uint64(p)))
 	}
 	for _, b := range g.host {
 		leaks = append(leaks, fmt.Sprintf("%d pinned bytes", len(b)))
