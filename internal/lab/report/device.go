@@ -33,6 +33,8 @@ var readings = map[string]reading{
 	"nv_gpu_power_limit":                   {"limit", 1},
 	"nv_energy_consumption":                {"energy", 1},
 	"DCGM_FI_DEV_FB_USED":                  {"used", 1 << 20},
+	"DCGM_FI_DEV_FB_FREE":                  {"free", 1 << 20},
+	"DCGM_FI_DEV_FB_TOTAL":                 {"total", 1 << 20},
 	"DCGM_FI_DEV_GPU_UTIL":                 {"utilization", 1},
 	"DCGM_FI_DEV_POWER_USAGE":              {"power", 1},
 	"DCGM_FI_DEV_POWER_MGMT_LIMIT":         {"limit", 1},
@@ -107,6 +109,9 @@ func (s *series) device(id string) device {
 	d := device{
 		id: id, used: of("used", figure.Bytes), total: of("total", figure.Bytes),
 		utilization: of("utilization", figure.Percent), power: of("power", figure.Watts), most: of("limit", figure.Watts),
+	}
+	if free := of("free", figure.Bytes); !d.total.Known() && d.used.Known() && free.Known() {
+		d.total = figure.Point(figure.Bytes, d.used.Value+free.Value, d.used.N) // less what the driver keeps for itself
 	}
 	if e, at := s.values["energy"], s.at["energy"]; len(e) > 1 && e[len(e)-1] >= e[0] {
 		d.energy, d.seconds = e[len(e)-1]-e[0], float64(at[len(at)-1]-at[0])/1e9
