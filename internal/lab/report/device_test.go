@@ -48,3 +48,28 @@ func TestDCGMUnits(t *testing.T) {
 		t.Errorf("the idle card: %+v", d)
 	}
 }
+
+// TestRise: of a counter that is renewed less often than it is read only whole periods count.
+func TestRise(t *testing.T) {
+	every := func(n int) (at []int64) {
+		for i := range n {
+			at = append(at, int64(i)*1e9)
+		}
+		return at
+	}
+	for _, c := range []struct {
+		name        string
+		v           []float64
+		by, seconds float64
+	}{
+		{"none", nil, 0, 0}, {"one", []float64{5}, 0, 0}, {"still", []float64{5, 5, 5}, 0, 0},
+		{"read as often as renewed", []float64{0, 100, 210, 300}, 300, 3},
+		{"renewed once", []float64{0, 0, 300, 300}, 0, 0},
+		{"renewed every three seconds", []float64{0, 0, 300, 300, 300, 600, 600, 600, 900}, 600, 6},
+		{"reset", []float64{500, 600, 50}, 0, 0},
+	} {
+		if by, seconds := rise(c.v, every(len(c.v))); by != c.by || seconds != c.seconds {
+			t.Errorf("%s: %v in %v s, want %v in %v", c.name, by, seconds, c.by, c.seconds)
+		}
+	}
+}

@@ -36,7 +36,7 @@ func TellsOfCards(page []record.Value) bool {
 // Cards are a page's figures of cards, with those labels alone that a record may keep.
 func Cards(page []record.Value) (cards []record.Value) {
 	for _, v := range page {
-		if !ofCard(v.Name) {
+		if !ofCard(v.Name) || strings.HasPrefix(v.Name, "DCGM_") && blank(v.Value) {
 			continue
 		}
 		labels := map[string]string{}
@@ -59,4 +59,15 @@ func WithoutCards(page []record.Value) (rest []record.Value) {
 		}
 	}
 	return rest
+}
+
+// blank tells whether a value is DCGM's for "there is none" (dcgm_structs.h): exporters of before 2022 write it out. The
+// lowest four bits say why there is none; as a float64 the integer of 64 bits has lost them.
+func blank(v float64) bool {
+	for _, b := range []float64{0x7ffffff0, 0x7ffffffffffffff0, 1 << 47} {
+		if v >= b && v < b+16 || v == b {
+			return true
+		}
+	}
+	return false
 }

@@ -58,3 +58,15 @@ func TestWithoutCards(t *testing.T) {
 		t.Errorf("%v, %v, %+v", TellsOfCards(rest), TellsOfCards(page), Cards(page))
 	}
 }
+
+// TestBlank: an old exporter writes what a card does not have as a number near the largest.
+func TestBlank(t *testing.T) {
+	page, err := Parse([]byte("DCGM_FI_DEV_MEMORY_TEMP{gpu=\"0\"} 9223372036854775794\nDCGM_FI_DEV_POWER_USAGE{gpu=\"0\"} 140737488355330.000000\n" +
+		"DCGM_FI_DEV_FB_USED{gpu=\"0\"} 2147483632\nDCGM_FI_DEV_GPU_UTIL{gpu=\"0\"} 7\nnv_gpu_memory_used_bytes{gpu_uuid=\"x\"} 2147483632\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cards := Cards(page); len(cards) != 2 || cards[0].Value != 7 || cards[1].Value != 2147483632 {
+		t.Errorf("%+v", cards)
+	}
+}
