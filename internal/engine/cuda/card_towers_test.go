@@ -11,7 +11,7 @@ import (
 	"github.com/vitrine-project/vitrine/internal/tensor"
 )
 
-// TestCardTowers compares the larger models with the processor's engine in float32, each image of a batch of 512: an
+// TestCardTowers compares the models with the processor's engine in float32, each image of a batch of 512: an
 // index that overflows shows in the last ones only. Two layers have every kernel of the full depth, which
 // TestCardAgainstCPU computes in small batches.
 func TestCardTowers(t *testing.T) {

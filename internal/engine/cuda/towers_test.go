@@ -13,8 +13,8 @@ import (
 	"github.com/vitrine-project/vitrine/internal/model"
 )
 
-// towers are the larger models that are served, each with its number of tokens.
-var towers = map[string]int{"ViT-B-16": 197, "ViT-L-14": 257, "ViT-L-14-336": 577}
+// towers are the models that are served, each with its number of tokens.
+var towers = map[string]int{"ViT-B-32": 50, "ViT-B-16": 197, "ViT-L-14": 257, "ViT-L-14-336": 577}
 
 // planOnly plans an instance as New does, for weights that have a place and no numbers.
 func planOnly(t *testing.T, c model.Config, g *drivertest.GPU, o Options) *Engine {
@@ -50,7 +50,7 @@ func planOnly(t *testing.T, c model.Config, g *drivertest.GPU, o Options) *Engin
 	return e
 }
 
-// TestTowers plans the larger models at their full depth, up to batches of 512: every kernel of the smallest and the
+// TestTowers plans the models at their full depth, up to batches of 512: every kernel of the smallest and the
 // largest batch fits the card's limits (which the pretended driver refuses to pass) and the memory that there is.
 func TestTowers(t *testing.T) {
 	for name, tokens := range towers {
