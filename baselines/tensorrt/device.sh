@@ -10,6 +10,7 @@ from=${FROM:-.dev/trt}
 store=${STORE:-$HOME/.cache/vitrine/tensorrt}
 out=${OUT:-$store/out}
 mkdir -p "$store" "$out"
+out=$(cd "$out" && pwd)
 
 keep() {
 	compgen -G "$from/*" >/dev/null || return 0

@@ -32,9 +32,9 @@ func profiled(peaks bool) *run {
 func TestOperatorRates(t *testing.T) {
 	text := operatorText(t, profiled(true))
 	for _, want := range []string{
-		"norm|6.00 ms|75.0 %|4|1500 µs|device|—|—|1500 GB/s|50.0 %",
-		"qkv|2.00 ms|25.0 %|4|500 µs|device|500 TFLOP/s|50.0 %|750 GB/s|25.0 %",
-		"8.00 ms of the device's own time.", "8.00 ms", "(median of 3)", "Runs of 32 rows without profiling; operators: device time, by CUDA events.",
+		"norm|6 ms|75 %|4|1500 µs|device|—|—|1500 GB/s|50 %",
+		"qkv|2 ms|25 %|4|500 µs|device|500 TFLOP/s|50 %|750 GB/s|25 %",
+		"8 ms of the device's own time.", "(median of 3)", "Runs of 32 rows without profiling; operators: device time, by CUDA events.",
 		"1000 TFLOP/s in this precision and 3000 GB/s",
 	} {
 		if !strings.Contains(text, want) {
