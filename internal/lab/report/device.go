@@ -113,14 +113,14 @@ func (s *series) device(id string) device {
 	if free := of("free", figure.Bytes); !d.total.Known() && d.used.Known() && free.Known() {
 		d.total = figure.Point(figure.Bytes, d.used.Value+free.Value, d.used.N) // less what the driver keeps for itself
 	}
-	d.energy, d.seconds = rise(s.values["energy"], s.at["energy"])
+	d.energy, d.seconds = renewal(s.values["energy"], s.at["energy"])
 	return d
 }
 
-// rise is how far a counter rose, and in how many seconds. A counter that stood still between two readings is renewed less
+// renewal is how far a counter rose, and in how many seconds. A counter that stood still between two readings is renewed less
 // often than it is read (dcgm-exporter: every 30 s unless told otherwise): it is then taken between the first and the last
 // renewal that were seen, as what lies before and after them is not known.
-func rise(v []float64, at []int64) (by, seconds float64) {
+func renewal(v []float64, at []int64) (by, seconds float64) {
 	var renewed []int
 	for i := 1; i < len(v); i++ {
 		if v[i] != v[i-1] {

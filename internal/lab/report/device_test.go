@@ -49,8 +49,8 @@ func TestDCGMUnits(t *testing.T) {
 	}
 }
 
-// TestRise: of a counter that is renewed less often than it is read only whole periods count.
-func TestRise(t *testing.T) {
+// TestRenewal: of a counter that is renewed less often than it is read only whole periods count.
+func TestRenewal(t *testing.T) {
 	every := func(n int) (at []int64) {
 		for i := range n {
 			at = append(at, int64(i)*1e9)
@@ -68,7 +68,7 @@ func TestRise(t *testing.T) {
 		{"renewed every three seconds", []float64{0, 0, 300, 300, 300, 600, 600, 600, 900}, 600, 6},
 		{"reset", []float64{500, 600, 50}, 0, 0},
 	} {
-		if by, seconds := rise(c.v, every(len(c.v))); by != c.by || seconds != c.seconds {
+		if by, seconds := renewal(c.v, every(len(c.v))); by != c.by || seconds != c.seconds {
 			t.Errorf("%s: %v in %v s, want %v in %v", c.name, by, seconds, c.by, c.seconds)
 		}
 	}
