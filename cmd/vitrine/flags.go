@@ -38,6 +38,7 @@ type engineFlags struct {
 	name, precision    string
 	threads, instances int
 	maxBatch           int
+	pinned             cli.Bytes
 	torch              torchFlags
 	nullLatency        time.Duration
 	onnx               onnxFlags
@@ -61,6 +62,7 @@ func (e *engineFlags) define(fs *pflag.FlagSet) {
 		fs.Var(cli.NewCount(&e.instances, 1, 1, 1024), "instances", "batches that are computed at the same time: on each GPU, at least 2, or on the processor, where they share the threads")
 		fs.Var(cli.NewCount(&e.threads, 0, 0, 4096), "threads", "threads that compute, all instances together; 0 is one for each processor")
 		fs.Var(cli.NewCount(&e.maxBatch, 32, 1, 4096), "max-batch-size", "`images` of the largest batch")
+		fs.Var(&e.pinned, "pinned-memory", "`bytes` of host memory that each GPU of --engine cuda may pin for images of requests under way; more get 429; 0 is 1 GiB, or a quarter of --memory-budget where that is less")
 		fs.DurationVar(&e.nullLatency, "null-latency", 0, "`time` that --engine null takes for a batch of any size, as a card of known speed would; 0 answers at once")
 		fs.StringVar(&e.torch.python, "torch-python", defaultPython, "`PATH` of a Python that has torch, for --engine torch")
 		fs.Var(cli.NewChoice(&e.torch.device, "auto", "auto", "cpu", "cuda"), "torch-device", "`DEVICE` of --engine torch: cpu, cuda (the cards of --gpus), or auto: cuda where there are cards")

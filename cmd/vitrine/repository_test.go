@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/vitrine-project/vitrine/internal/batcher"
+	"github.com/vitrine-project/vitrine/internal/cli"
 	"github.com/vitrine-project/vitrine/internal/model/repository"
 )
 
@@ -326,5 +327,16 @@ func TestMachineMemory(t *testing.T) {
 	}
 	if machineMemory(path+"x") != 0 {
 		t.Error("a file that is not there tells a size")
+	}
+}
+
+// TestPinnedMemory: what is said stands; else a small machine's GPU pins a quarter of its memory at most.
+func TestPinnedMemory(t *testing.T) {
+	for _, c := range []struct{ given, memory, want int64 }{
+		{0, 64 << 30, 0}, {0, 2 << 30, 512 << 20}, {0, 0, 0}, {3 << 20, 2 << 30, 3 << 20}, {8 << 30, 2 << 30, 8 << 30},
+	} {
+		if got := pinnedMemory(cli.Bytes(c.given), c.memory); int64(got) != c.want {
+			t.Errorf("%d given, %d in all: %d, want %d", c.given, c.memory, got, c.want)
+		}
 	}
 }

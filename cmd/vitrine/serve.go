@@ -224,7 +224,9 @@ func newServer(o *serveOptions, log *slog.Logger) (*server, error) {
 	if limit > 0 {
 		log.Debug("memory limit", "bytes", limit)
 	}
-	s.budget = service.NewBudget(cmp.Or(int64(o.repository.memory), limit, machineMemory("/proc/meminfo")))
+	memory := cmp.Or(int64(o.repository.memory), limit, machineMemory("/proc/meminfo"))
+	s.budget = service.NewBudget(memory)
+	s.o.engine.pinned = pinnedMemory(s.o.engine.pinned, memory)
 	b := readBuild()
 	s.metrics = telemetry.NewMetrics(telemetry.MetricsOptions{Version: b.Version, Revision: b.Revision})
 	s.front = front.New(front.Options{

@@ -67,7 +67,7 @@ func TestCardAgainstCPU(t *testing.T) {
 	if _, err := driver.Count(); err != nil {
 		t.Skip(err)
 	}
-	for _, name := range []string{"ViT-B-32-quickgelu", "ViT-B-32", "ViT-B-16", "ViT-L-14"} {
+	for _, name := range []string{"ViT-B-32-quickgelu", "ViT-B-32", "ViT-B-16", "ViT-L-14", "ViT-L-14-336"} {
 		for _, outliers := range []bool{false, true} {
 			c, ok := model.Preset(name)
 			if !ok {

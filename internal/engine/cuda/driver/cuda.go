@@ -18,7 +18,10 @@ type cuda struct {
 
 // The numbers of CUdevice_attribute, CUfunction_attribute and CUlaunchAttributeID that are used.
 const (
+	attributeClock           = 13
 	attributeMultiprocessors = 16
+	attributeMemoryClock     = 36
+	attributeBusWidth        = 37
 	attributeMajor           = 75
 	attributeMinor           = 76
 	attributeSharedOptIn     = 97
@@ -83,7 +86,17 @@ func (g *cuda) describe(ordinal int) (Info, error) {
 	end := bytes.IndexByte(name[:], 0)
 	i.Name, i.Memory, i.Driver = string(name[:max(end, 0)]), int64(memory), int(driver)
 	i.Capability, i.Multiprocessors, i.SharedPerBlock = Capability(10*major+minor), int(multiprocessors), int(shared)
+	i.Clock, i.MemoryClock, i.BusWidth = g.known(attributeClock), g.known(attributeMemoryClock), g.known(attributeBusWidth)
 	return i, errors.Join(errs...)
+}
+
+// known is an attribute, or 0 where the driver does not tell.
+func (g *cuda) known(attribute int32) int {
+	var v int32
+	if g.cuDeviceGetAttribute(&v, attribute, g.device) != 0 {
+		return 0
+	}
+	return int(v)
 }
 
 func (g *cuda) Info() Info  { return g.info }
@@ -174,6 +187,17 @@ func (g *cuda) CloseEvent(e Event) error { return g.check("cuEventDestroy", g.cu
 
 func (g *cuda) Record(e Event, s Stream) error {
 	return g.check("cuEventRecord", g.cuEventRecord(e, s))
+}
+
+// notReady is CUDA_ERROR_NOT_READY: no failure but an answer.
+const notReady Code = 600
+
+func (g *cuda) Happened(e Event) (bool, error) {
+	code := g.cuEventQuery(e)
+	if code == notReady {
+		return false, nil
+	}
+	return code == 0, g.check("cuEventQuery", code)
 }
 
 func (g *cuda) Elapsed(from, to Event) (ms float32, err error) {

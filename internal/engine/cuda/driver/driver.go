@@ -36,6 +36,9 @@ type Info struct {
 	Multiprocessors int
 	SharedPerBlock  int // bytes, with the opt-in
 	Memory          int64
+	Clock           int // of the multiprocessors, the highest, kHz; 0 is unknown
+	MemoryClock     int // the highest, kHz; 0 is unknown
+	BusWidth        int // of the memory, bits
 	Driver          int // the newest CUDA version that the driver knows: 13000 for 13.0
 }
 
@@ -107,6 +110,8 @@ type GPU interface {
 	NewEvent() (Event, error)
 	CloseEvent(Event) error
 	Record(Event, Stream) error
+	// Happened tells whether everything before the event has been done, without waiting for it.
+	Happened(Event) (bool, error)
 	// Elapsed is the time between two events that have happened, in milliseconds.
 	Elapsed(from, to Event) (float32, error)
 

@@ -40,6 +40,7 @@ type library struct {
 	cuEventCreate               func(e *Event, flags uint32) Code
 	cuEventDestroy              func(e Event) Code
 	cuEventRecord               func(e Event, s Stream) Code
+	cuEventQuery                func(e Event) Code
 	cuEventElapsedTime          func(milliseconds *float32, from, to Event) Code
 	cuModuleLoadData            func(m *Module, image unsafe.Pointer) Code
 	cuModuleUnload              func(m Module) Code
@@ -94,6 +95,7 @@ func (l *library) symbols() []symbol {
 		{&l.cuEventCreate, "cuEventCreate", false},
 		{&l.cuEventDestroy, "cuEventDestroy_v2", false},
 		{&l.cuEventRecord, "cuEventRecord", false},
+		{&l.cuEventQuery, "cuEventQuery", false},
 		{&l.cuEventElapsedTime, "cuEventElapsedTime", false},
 		{&l.cuModuleLoadData, "cuModuleLoadData", false},
 		{&l.cuModuleUnload, "cuModuleUnload", false},
