@@ -74,7 +74,8 @@ It listens on loopback unless told otherwise. With no network, no --model and on
 falls back to synthetic weights, and says so; on other addresses a model that cannot be had is an error.
 
 SIGTERM or SIGINT: /readyz says no, after --drain-delay no connection is accepted any more, what was
-accepted is answered within --drain-timeout, exit code 0. A second signal stops at once.`,
+accepted is answered within --drain-timeout, exit code 0. A request that has not wholly arrived within
+half of --drain-timeout, at most 5 s, is refused with 503 (gRPC: UNAVAILABLE). A second signal stops at once.`,
 		Example: `  vitrine serve
   vitrine serve --model ./my-clip --http 0.0.0.0:8000 --metrics 0.0.0.0:8002
   vitrine serve --model-repository ./models --model-control-mode poll
@@ -123,7 +124,7 @@ func (o *serveOptions) define(fs *pflag.FlagSet) {
 	})
 	cli.Group(fs, "Shutdown", func(fs *pflag.FlagSet) {
 		fs.DurationVar(&o.drainDelay, "drain-delay", 0, "`time` between saying not ready and closing the door, for load balancers to notice")
-		fs.DurationVar(&o.drainTimeout, "drain-timeout", 30*time.Second, "longest `time` for accepted requests to be answered")
+		fs.DurationVar(&o.drainTimeout, "drain-timeout", 30*time.Second, "longest `time` for accepted requests to be answered, then exit code 1; those that still arrive get half of it, at most 5 s")
 	})
 	o.log.define(fs, "info")
 	cli.Group(fs, "Log (on standard error)", func(fs *pflag.FlagSet) {
@@ -344,6 +345,7 @@ func (s *server) drain(why error) error {
 	time.Sleep(s.o.drainDelay)
 	ctx, cancel := context.WithTimeout(context.Background(), s.o.drainTimeout)
 	defer cancel()
+	defer time.AfterFunc(s.o.uploadGrace(), s.refuseUploads).Stop()
 	ended := make(chan error, 1)
 	go func() { ended <- s.grpc.shutdown(ctx) }()
 	err := errors.Join(s.data.shutdown(ctx), <-ended)
@@ -359,6 +361,21 @@ func (s *server) drain(why error) error {
 	}
 	s.log.Info("drained", "took", time.Since(began))
 	return nil
+}
+
+// uploadGrace is how long a drain waits for requests that have not wholly arrived: long enough for any
+// client that goes on sending, and short enough to leave time for the answers.
+func (o *serveOptions) uploadGrace() time.Duration { return min(5*time.Second, o.drainTimeout/2) }
+
+// refuseUploads ends the wait for what has not wholly arrived: it was never accepted.
+func (s *server) refuseUploads() {
+	n := s.front.RefuseUploads()
+	if s.grpc != nil {
+		n += s.grpc.RefuseUploads()
+	}
+	if n > 0 {
+		s.log.Warn("requests that have not wholly arrived are refused, and their connections closed", "requests", n, "waited", s.o.uploadGrace())
+	}
 }
 
 // hangUp closes the doors at once.
