@@ -470,12 +470,13 @@ func TestPanics(t *testing.T) {
 }
 
 func TestStatusTable(t *testing.T) {
-	for k := fault.Internal; k <= fault.Exists; k++ {
+	for k := fault.Internal; k <= fault.Mistaken; k++ {
 		err := fmt.Errorf("wrapped: %w", fault.New(k, "x"))
-		if s := Status(err); s < 400 || s == 500 != (k == fault.Internal) {
+		internal := k == fault.Internal || k == fault.Mistaken
+		if s := Status(err); s < 400 || s == 500 != internal {
 			t.Errorf("%v: HTTP %d", k, s)
 		}
-		if c := GRPCCode(err); c == 0 || c > 16 || c == 13 != (k == fault.Internal) {
+		if c := GRPCCode(err); c == 0 || c > 16 || c == 13 != internal {
 			t.Errorf("%v: gRPC %d", k, c)
 		}
 	}

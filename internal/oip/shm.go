@@ -63,7 +63,7 @@ func (g *Regions) Register(name, key string, offset, size uint64) error {
 
 // noRegion are Triton's answers, internal errors though they are the client's.
 func noRegion(verb, key string) error {
-	return fault.New(fault.Internal, "%s shared memory region: '%s'", verb, key)
+	return fault.New(fault.Mistaken, "%s shared memory region: '%s'", verb, key)
 }
 
 // mapRegion opens and maps. A key is a name of one part, and never a path; an offset is a multiple of

@@ -67,7 +67,7 @@ func (l *loader) Names() []string {
 func (l *loader) Load(_ context.Context, name, config string, files map[string][]byte) (all []oip.Model, err error) {
 	var m *repository.Model
 	if config == "" && len(files) > 0 {
-		return nil, fault.New(fault.Internal, "Load parameter 'config' must be specified for model file override")
+		return nil, fault.New(fault.Mistaken, "Load parameter 'config' must be specified for model file override")
 	}
 	if config != "" {
 		m, err = l.repository.ModelWith(name, config)
