@@ -33,6 +33,9 @@ func (m *modelFlags) define(fs *pflag.FlagSet) {
 	})
 }
 
+// largestBatch is the most that --max-batch-size takes.
+const largestBatch = 4096
+
 // engineFlags choose what computes. They mean the same in every command.
 type engineFlags struct {
 	name, precision    string
@@ -59,7 +62,8 @@ func (e *engineFlags) define(fs *pflag.FlagSet) {
 			"numbers that the engine computes with: auto is fp16 on a GPU, bf16 where the processor has it; part of the space id")
 		fs.Var(cli.NewCount(&e.instances, 1, 1, 1024), "instances", "batches that are computed at the same time: on each GPU, at least 2, or on the processor, where they share the threads")
 		fs.Var(cli.NewCount(&e.threads, 0, 0, 4096), "threads", "threads that compute, all instances together; 0 is one for each processor")
-		fs.Var(cli.NewCount(&e.maxBatch, 32, 1, 4096), "max-batch-size", "`images` of the largest batch")
+		fs.Var(cli.NewCount(&e.maxBatch, 0, 0, largestBatch), "max-batch-size",
+			"`images` of the largest batch; 0 is what the engine prefers: 32, and on a GPU with --engine cuda 256 of ViT-B/32, fewer of larger models")
 		fs.StringVar(&e.torch.python, "torch-python", defaultPython, "`PATH` of a Python that has torch, for --engine torch")
 		fs.Var(cli.NewChoice(&e.torch.device, "auto", "auto", "cpu", "cuda"), "torch-device", "`DEVICE` of --engine torch: cpu, cuda (the cards of --gpus), or auto: cuda where there are cards")
 		fs.BoolVar(&e.torch.compile, "torch-compile", false, "torch.compile for --engine torch: faster, after minutes of compilation for each batch size (1, 2, 4 and so on)")
