@@ -63,12 +63,12 @@ func serveCommand(std streams) *cobra.Command {
   POST /embed/batch     multipart form, field files
   POST /v1/embeddings   OpenAI's shape, images as data URIs
   POST /v2/models/MODEL/infer and the other routes of the Open Inference Protocol, as Triton has them
-  GET  /healthz, /readyz, /model-info, /v1/models
+  GET  /healthz, /readyz, /model-info, /gpu-info, /v1/models
 on --grpc the same protocol's gRPC service (inference.GRPCInferenceService, grpc.health.v1, reflection),
 and on --metrics: /metrics for Prometheus, /healthz, /readyz.
 
-With --model-repository it serves the models of folders in Triton's layout; the routes of the first four
-lines then answer for the one that embeds images, or for --embed-model's.
+With --model-repository it serves the models of folders in Triton's layout; /embed and /v1/embeddings then
+answer for the one that embeds images, or for --embed-model's.
 
 It listens on loopback unless told otherwise. With no network, no --model and only loopback addresses it
 falls back to synthetic weights, and says so; on other addresses a model that cannot be had is an error.
@@ -116,11 +116,11 @@ func (o *serveOptions) define(fs *pflag.FlagSet) {
 	o.grpc.define(fs)
 	o.door.define(fs)
 	cli.Group(fs, "Requests", func(fs *pflag.FlagSet) {
-		fs.Var(&o.maxBody, "max-body", "`bytes` of the largest request body")
-		fs.Var(&o.bodyMemory, "body-memory", "`bytes` of all request bodies held at once; more get 429")
-		fs.Var(cli.NewCount(&o.maxImages, 1024, 1, 1<<20), "max-images", "`images` of one request")
-		fs.DurationVar(&o.bodyTimeout, "body-timeout", 30*time.Second, "longest `time` for a body to arrive")
-		fs.DurationVar(&o.requestTimeout, "request-timeout", time.Minute, "longest `time` from a request's first byte to its answer")
+		fs.Var(&o.maxBody, "max-body", "`bytes` of the largest request body, also after decompression; larger ones get 413 (/v2: 400)")
+		fs.Var(&o.bodyMemory, "body-memory", "`bytes` of all request bodies held at once; more get 429 (/v2: 503)")
+		fs.Var(cli.NewCount(&o.maxImages, 1024, 1, 1<<20), "max-images", "`images` of one request to /embed and /v1/embeddings; requests to /v2 hold at most one batch")
+		fs.DurationVar(&o.bodyTimeout, "body-timeout", 30*time.Second, "longest `time` for a body to arrive over HTTP, then 408 (/v2: 503)")
+		fs.DurationVar(&o.requestTimeout, "request-timeout", time.Minute, "longest `time` from a request's first byte (gRPC: its last) to its answer, then 504 (/v2: 503, gRPC: UNAVAILABLE)")
 	})
 	cli.Group(fs, "Shutdown", func(fs *pflag.FlagSet) {
 		fs.DurationVar(&o.drainDelay, "drain-delay", 0, "`time` between saying not ready and closing the door, for load balancers to notice")
@@ -128,7 +128,7 @@ func (o *serveOptions) define(fs *pflag.FlagSet) {
 	})
 	o.log.define(fs, "info")
 	cli.Group(fs, "Log (on standard error)", func(fs *pflag.FlagSet) {
-		fs.BoolVar(&o.accessLog, "access-log", true, "one line a request")
+		fs.BoolVar(&o.accessLog, "access-log", true, "one line a request, but for probes: at info, at warn where the server could not take it, at error where the server failed")
 	})
 }
 

@@ -67,16 +67,19 @@ var rules = []rule{
 	}, "models have no priority over each other"},
 	{"optimization.cuda", func(c *Config, a *Abilities) bool {
 		return !a.GPU && c.optimized(func(o *Optimization) bool { return o.CUDA != nil })
-	}, "no GPU is here"},
+	}, "this server computes on no GPU"},
 	{"optimization.gather_kernel_buffer_threshold", func(c *Config, _ *Abilities) bool {
 		return c.optimized(func(o *Optimization) bool { return o.GatherKernelBufferThreshold > 0 })
 	}, "rows are written where the engine reads them; nothing is gathered"},
 	{"optimization.eager_batching", func(c *Config, _ *Abilities) bool {
 		return c.optimized(func(o *Optimization) bool { return o.EagerBatching })
 	}, "batches are always prepared while the last one runs"},
+	{"instance_group.kind", func(c *Config, _ *Abilities) bool {
+		return c.anyGroup(func(g InstanceGroup) bool { return g.Kind == "KIND_MODEL" })
+	}, "KIND_MODEL leaves the device to the model, which knows none; want KIND_GPU, KIND_CPU or KIND_AUTO"},
 	{"instance_group.kind", func(c *Config, a *Abilities) bool {
-		return c.anyGroup(func(g InstanceGroup) bool { return g.Kind == "KIND_MODEL" || g.Kind == "KIND_GPU" && !a.GPU })
-	}, "this server runs models on processors only"},
+		return !a.GPU && c.anyGroup(func(g InstanceGroup) bool { return g.Kind == "KIND_GPU" })
+	}, "KIND_GPU needs a GPU, and this server computes on none"},
 	{"instance_group.rate_limiter", func(c *Config, _ *Abilities) bool {
 		return c.anyGroup(func(g InstanceGroup) bool { return g.RateLimiter != nil })
 	}, "memory budgets limit what runs, named resources do not exist"},
