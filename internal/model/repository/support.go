@@ -74,12 +74,9 @@ var rules = []rule{
 	{"optimization.eager_batching", func(c *Config, _ *Abilities) bool {
 		return c.optimized(func(o *Optimization) bool { return o.EagerBatching })
 	}, "batches are always prepared while the last one runs"},
-	{"instance_group.kind", func(c *Config, _ *Abilities) bool {
-		return c.anyGroup(func(g InstanceGroup) bool { return g.Kind == "KIND_MODEL" })
-	}, "KIND_MODEL leaves the device to the model, which knows none; want KIND_GPU, KIND_CPU or KIND_AUTO"},
 	{"instance_group.kind", func(c *Config, a *Abilities) bool {
-		return !a.GPU && c.anyGroup(func(g InstanceGroup) bool { return g.Kind == "KIND_GPU" })
-	}, "KIND_GPU needs a GPU, and this server computes on none"},
+		return c.anyGroup(func(g InstanceGroup) bool { return g.Kind == "KIND_MODEL" || g.Kind == "KIND_GPU" && !a.GPU })
+	}, "want KIND_AUTO or KIND_CPU, or KIND_GPU where the server computes on GPUs"},
 	{"instance_group.rate_limiter", func(c *Config, _ *Abilities) bool {
 		return c.anyGroup(func(g InstanceGroup) bool { return g.RateLimiter != nil })
 	}, "memory budgets limit what runs, named resources do not exist"},
