@@ -67,15 +67,16 @@ func serveCommand(std streams) *cobra.Command {
 on --grpc the same protocol's gRPC service (inference.GRPCInferenceService, grpc.health.v1, reflection),
 and on --metrics: /metrics for Prometheus, /healthz, /readyz.
 
-With --model-repository it serves the models of folders in Triton's layout; /embed and /v1/embeddings then
-answer for the one that embeds images, or for --embed-model's.
+With --model-repository it serves the models of folders in Triton's layout; /embed and /v1/embeddings
+then answer for the one that embeds images, or for --embed-model's.
 
 It listens on loopback unless told otherwise. With no network, no --model and only loopback addresses it
 falls back to synthetic weights, and says so; on other addresses a model that cannot be had is an error.
 
 SIGTERM or SIGINT: /readyz says no, after --drain-delay no connection is accepted any more, what was
 accepted is answered within --drain-timeout, exit code 0. A request that has not wholly arrived within
-half of --drain-timeout, at most 5 s, is refused with 503 (gRPC: UNAVAILABLE). A second signal stops at once.`,
+half of --drain-timeout, at most 5 s, is refused with 503 (gRPC: UNAVAILABLE). A second signal stops at
+once.`,
 		Example: `  vitrine serve
   vitrine serve --model ./my-clip --http 0.0.0.0:8000 --metrics 0.0.0.0:8002
   vitrine serve --model-repository ./models --model-control-mode poll
