@@ -1,6 +1,7 @@
 package front
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"sync"
@@ -120,7 +121,7 @@ func (x *Exchange) settleBody() {
 	}
 	expects := r.Header.Get("Expect") != "" && x.bytesIn == 0 // sends nothing before it is asked to
 	if r.ProtoMajor == 1 && !expects && r.ContentLength-x.bytesIn <= maxUnread {
-		if _, err := io.CopyN(io.Discard, r.Body, maxUnread+1); err == io.EOF {
+		if _, err := io.CopyN(io.Discard, r.Body, maxUnread+1); errors.Is(err, io.EOF) {
 			_ = x.bodyArrived(r) // the answer is another already
 			return
 		}

@@ -261,6 +261,16 @@ func checkOutputs(meta *Metadata, r *Request) error {
 	return nil
 }
 
+// prefixed puts a string's length before it, in the string's own memory where that has room: a raw request's
+// body is there for nothing else, and moving an image costs less than memory for a second one.
+func prefixed(s []byte) []byte {
+	n := len(s)
+	s = append(s, 0, 0, 0, 0)
+	copy(s[4:], s[:n])
+	binary.LittleEndian.PutUint32(s, uint32(n))
+	return s
+}
+
 // completeRaw gives a raw request the name, type and shape that its one input's bytes imply: a batch
 // of one, at most one dimension that varies, BYTES without their length.
 func completeRaw(meta *Metadata, r *Request, batched bool) error {
@@ -287,7 +297,7 @@ func completeRaw(meta *Metadata, r *Request, batched bool) error {
 		if free >= 0 || fixed != 1 {
 			return r.refuse("For BYTE datatype raw input '%s', the model must have input shape [1]", spec.Name)
 		}
-		in.Data = append(binary.LittleEndian.AppendUint32(make([]byte, 0, 4+len(in.Data)), uint32(len(in.Data))), in.Data...)
+		in.Data = prefixed(in.Data)
 		return nil
 	}
 	if free >= 0 && fixed > 0 {
