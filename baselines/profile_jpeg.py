@@ -115,7 +115,7 @@ def main():
         binary = a.binary or os.path.join(folder, "vitrine")
         if not a.binary:
             subprocess.run(["go", "build", "-o", binary, "./cmd/vitrine"], cwd=common.ROOT, check=True)
-        records = [{"machine": compare_null.machine(), "command": sys.argv}]
+        records = [{"machine": compare_null.machine(), "seconds": a.seconds}]
         for what in REQUESTS:
             for clients in a.clients:
                 records.append(measure(binary, what, clients, a, folder))
