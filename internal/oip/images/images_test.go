@@ -6,8 +6,8 @@ import (
 	"image"
 	"image/color"
 	"image/png"
-	"strings"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/vitrine-project/vitrine/internal/engine/null"
