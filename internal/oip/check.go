@@ -272,7 +272,8 @@ func prefixed(s []byte) []byte {
 }
 
 // completeRaw gives a raw request the name, type and shape that its one input's bytes imply: a batch
-// of one, at most one dimension that varies, BYTES without their length.
+// of one, at most one dimension that varies, BYTES without their length. It uses the bytes up: a model sees
+// them with their length, and Data must not be sent again.
 func completeRaw(meta *Metadata, r *Request, batched bool) error {
 	if len(meta.Inputs) != 1 {
 		return r.refuse("Raw request must only have 1 input (found %d) to be deduced but got %d inputs in '%s' model configuration", 1, len(meta.Inputs), meta.Name)

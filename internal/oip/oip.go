@@ -68,7 +68,7 @@ type Request struct {
 	Priority           uint64
 	Timeout            time.Duration // longest time in the queue, 0 for the model's default
 	Sequence           Sequence
-	// Raw is a request that is one input's bytes and nothing else (Inference-Header-Content-Length: 0). They are used up.
+	// Raw is a request that is one input's bytes and nothing else (Inference-Header-Content-Length: 0).
 	Raw bool
 	// Trial is a request of the server's own (warm-up): it is in no statistics.
 	Trial bool
