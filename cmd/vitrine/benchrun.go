@@ -184,7 +184,7 @@ func (b *benchRun) profileTrace(trace, onnx string, warmup int) error {
 func (b *benchRun) open(ctx context.Context, t *plan.Target) (*scenario.Engine, error) {
 	o := plantOptions{model: b.model, fallback: true, log: b.log, engine: engineFlags{
 		name: t.Engine.Name, precision: cmp.Or(t.Engine.Precision, "auto"), threads: t.Engine.Threads,
-		instances: max(t.Engine.Instances, 1), maxBatch: cmp.Or(t.Engine.MaxBatch, 32), torch: b.torch}}
+		instances: max(t.Engine.Instances, 1), maxBatch: t.Engine.MaxBatch, torch: b.torch}}
 	o.model.reference = t.Model
 	o.model.given = t.Model != "" && t.Model != model.Default
 	if t.Model == "" {

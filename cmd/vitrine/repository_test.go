@@ -134,7 +134,7 @@ func unservable() string {
 	if cards, err := allCards(); err == nil && len(cards) > 0 {
 		return "not an ONNX model"
 	}
-	return "instance_group.kind: this server runs models on processors only"
+	return "instance_group.kind: want KIND_AUTO or KIND_CPU, or KIND_GPU where the server computes on GPUs"
 }
 
 // TestTheReferenceDeployment is served its own files, whose graphs are not kept here: nothing can run,

@@ -501,3 +501,20 @@ func TestCloseLost(t *testing.T) {
 		t.Errorf("the context was released %d times, want once", released)
 	}
 }
+
+// TestDefaultBatch: the larger a model, the fewer images fill a card.
+func TestDefaultBatch(t *testing.T) {
+	for name, want := range map[string]int{"ViT-B-32": 256, "ViT-B-16": 128, "ViT-L-14": 64, "ViT-L-14-336": 32} {
+		c, ok := model.Preset(name)
+		if !ok {
+			t.Fatalf("no architecture %s", name)
+		}
+		o, err := Options{}.resolve(c)
+		if err != nil || o.MaxBatch != want {
+			t.Errorf("%s: %d %v, want %d", name, o.MaxBatch, err, want)
+		}
+		if o, err = (Options{MaxBatch: 7}).resolve(c); err != nil || o.MaxBatch != 7 {
+			t.Errorf("%s: %d %v, want what was asked for", name, o.MaxBatch, err)
+		}
+	}
+}
