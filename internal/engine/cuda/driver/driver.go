@@ -91,6 +91,9 @@ type GPU interface {
 	CopyIn(to Pointer, from []byte) error
 	CopyOut(to []byte, from Pointer) error
 	Fill(to Pointer, value byte, bytes int) error
+	// CopyInAsync and CopyOutAsync copy between the device and pinned memory, in a stream.
+	CopyInAsync(to Pointer, from []byte, s Stream) error
+	CopyOutAsync(to []byte, from Pointer, s Stream) error
 
 	NewStream() (Stream, error)
 	CloseStream(Stream) error
