@@ -110,7 +110,7 @@ func (a *lane) patience(now time.Time) time.Duration {
 		return 0
 	}
 	took := time.Duration(float64(a.took) * float64(time.Second))
-	return took >> min(now.Sub(a.last)/patienceHalf, 62)
+	return took >> min(max(now.Sub(a.last), 0)/patienceHalf, 62)
 }
 
 // run decodes and resizes a batch. It leaves the results in the waiters' pix, nil where the card could not,

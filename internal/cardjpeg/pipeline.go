@@ -187,8 +187,8 @@ func (p *Pipeline) Into(data []byte, row tensor.Row) (preproc.Info, error) {
 	if answer == done {
 		info := preproc.Info{Format: preproc.JPEG, Width: w.task.Width, Height: w.task.Height, Decode: time.Since(start)}
 		start = time.Now()
+		defer w.copied()
 		err := p.Finish(&w.task, w.pix, row)
-		w.copied()
 		info.Preprocess = time.Since(start)
 		return info, err
 	}

@@ -104,7 +104,7 @@ func TestTask(t *testing.T) {
 					}
 					pix := carryOut(t, &task)
 					for _, f := range []tensor.Format{tensor.FormatUint8HWC, tensor.FormatFloat32CHW, tensor.FormatFloat16CHW} {
-						want, got := &memRow{f, make([]byte, f.Size(32, 32))}, &memRow{f, make([]byte, f.Size(32, 32))}
+						want, got := newRow(f, 32), newRow(f, 32)
 						if _, err := p.Into(data, want); err != nil {
 							t.Fatal(err)
 						}
@@ -128,7 +128,7 @@ func TestTaskRefuses(t *testing.T) {
 	}
 	photo := withOrientation(t, 70, 50, 1)
 	for name, data := range map[string][]byte{
-		"nothing": nil, "a PNG": readImage(t, "rgb.png"), "too large": withOrientation(t, 200, 100, 1), "truncated": photo[:len(photo)-9],
+		"nothing": nil, "a PNG": readImage(t, "average.png"), "too large": withOrientation(t, 200, 100, 1), "truncated": photo[:len(photo)-9],
 	} {
 		if _, ok := p.Task(data); ok {
 			t.Errorf("%s is a task", name)
@@ -139,7 +139,7 @@ func TestTaskRefuses(t *testing.T) {
 		t.Fatal("a photograph is no task")
 	}
 	f := tensor.FormatUint8HWC
-	if err := p.Finish(&task, make([]byte, 5), &memRow{f, make([]byte, f.Size(32, 32))}); err == nil {
+	if err := p.Finish(&task, make([]byte, 5), newRow(f, 32)); err == nil {
 		t.Error("five bytes: want an error")
 	}
 	if err := p.Finish(&task, make([]byte, 3*32*32), &memRow{f, make([]byte, 7)}); err == nil {
