@@ -82,8 +82,20 @@ func Load(names ...string) (*Library, error) {
 // Name is what it was loaded by.
 func (l *Library) Name() string { return l.so.Name() }
 
+// Version is that of a library that was loaded by somebody else, in words; empty if it does not tell.
+func Version(so *dynlib.Library) string {
+	var f functions
+	if err := so.Bind(&f.nvjpegGetProperty, "nvjpegGetProperty"); err != nil {
+		return ""
+	}
+	if v := f.Version(); v > 0 {
+		return VersionText(v)
+	}
+	return ""
+}
+
 // Version is the library's, 12004000 for 12.4.0; 0 if it does not tell.
-func (l *Library) Version() int {
+func (l *functions) Version() int {
 	version := 0
 	for property := range int32(3) { // major, minor, patch: libraryPropertyType
 		var v int32
