@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -24,7 +25,7 @@ type decoder struct {
 // newDecoder decides who decodes. Its cards are not open yet: engines come first.
 func (o *plantOptions) newDecoder(p *preproc.Pipeline) (*decoder, error) {
 	d := &decoder{pipeline: p, name: p.JPEG(), workers: o.image.workers}
-	if o.image.decode == onProcessor {
+	if cmp.Or(o.image.decode, onProcessor) == onProcessor {
 		return d, nil
 	}
 	cards, err := cardjpeg.New(p, cardjpeg.Options{
