@@ -175,6 +175,12 @@ func (p *Pipeline) Stats() Stats {
 	return p.line.stats
 }
 
+// Decoded is Stats for the service's metrics.
+func (p *Pipeline) Decoded() (processor, cards, returned int64) {
+	s := p.Stats()
+	return s.Processor, s.Cards, s.Returned
+}
+
 // Into decodes and preprocesses an image file into row, whose content is undefined after an error.
 func (p *Pipeline) Into(data []byte, row tensor.Row) (preproc.Info, error) {
 	if p.line.enterAtOnce() {
