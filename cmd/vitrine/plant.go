@@ -37,6 +37,7 @@ type plantOptions struct {
 	metrics  *telemetry.Metrics
 	budget   *service.Budget // nil is none
 	choice   string          // chooseEngine's reason
+	decoder  *decoder        // of this plant, once it is being assembled
 
 	// A model of a repository has these of its configuration; zero values are those of the flags.
 	name, version string             // what protocols call it

@@ -140,7 +140,7 @@ func (m *Images) live() telemetry.Live {
 		InFlight: m.gate.inside(),
 	}
 	if s, ok := m.pipeline.(sharer); ok {
-		d := telemetry.Decoded{}
+		d := telemetry.DecodedBy{}
 		d.Processor, d.Cards, d.Returned = s.Decoded()
 		l.Decoded = &d
 	}

@@ -6,22 +6,22 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Decoded is where a model's images were decoded, since its load, where cards help.
-type Decoded struct {
+// DecodedBy is where a model's images were decoded, since its load, where cards help.
+type DecodedBy struct {
 	Processor int64 // images
 	Cards     int64 // images
 	Returned  int64 // images that a card gave back to the processor
 }
 
 // plus is that of a model and the one that takes its place; nil where cards help neither.
-func (d *Decoded) plus(e *Decoded) *Decoded {
+func (d *DecodedBy) plus(e *DecodedBy) *DecodedBy {
 	switch {
 	case d == nil:
 		return e
 	case e == nil:
 		return d
 	}
-	return &Decoded{d.Processor + e.Processor, d.Cards + e.Cards, d.Returned + e.Returned}
+	return &DecodedBy{d.Processor + e.Processor, d.Cards + e.Cards, d.Returned + e.Returned}
 }
 
 // decodedMetrics are the metrics of models that cards decode for.
@@ -34,7 +34,7 @@ func newDecodedMetrics() decodedMetrics {
 	}
 }
 
-func (m *decodedMetrics) collect(ch chan<- prometheus.Metric, model [2]string, d *Decoded) {
+func (m *decodedMetrics) collect(ch chan<- prometheus.Metric, model [2]string, d *DecodedBy) {
 	if d == nil {
 		return
 	}

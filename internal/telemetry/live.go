@@ -12,7 +12,7 @@ type Live struct {
 	Queued   int // items in the batcher's queue
 	InFlight int // requests accepted and not yet answered
 	Devices  []Device
-	Decoded  *Decoded // nil where the processor decodes everything
+	Decoded  *DecodedBy // nil where the processor decodes everything
 }
 
 // liveCollector asks the models at every scrape, so that no gauge is kept up to date on the way of a

@@ -51,7 +51,7 @@ func scenario() (*Metrics, *ModelMetrics) {
 	mm := m.Model(ModelLabels{
 		Name: "openclip_vit_b32", Version: "1", Space: "s1", Engine: "null", Precision: "fp32", Synthetic: true,
 	}, func() Live {
-		return Live{Pending: 3, Queued: 5, InFlight: 7, Decoded: &Decoded{Processor: 30, Cards: 20, Returned: 1}, Devices: []Device{
+		return Live{Pending: 3, Queued: 5, InFlight: 7, Decoded: &DecodedBy{Processor: 30, Cards: 20, Returned: 1}, Devices: []Device{
 			{Name: "gpu:0", Up: true, Running: 2, Executions: 40, Items: 300, Busy: 1500 * ms, Returns: 1, Failures: 1, Retries: 2},
 			{Name: "gpu:1", Failures: 3},
 		}}
@@ -98,7 +98,7 @@ func TestAnHeirGoesOnCounting(t *testing.T) {
 	labels := old.labels
 	labels.Space = "s2"
 	heir := m.Model(labels, func() Live {
-		return Live{Pending: 1, Queued: 1, InFlight: 1, Decoded: &Decoded{Cards: 5}, Devices: []Device{{Name: "gpu:1", Up: true, Items: 5}, {Name: "gpu:0", Up: true, Items: 5}, {Name: "cpu", Up: true}}}
+		return Live{Pending: 1, Queued: 1, InFlight: 1, Decoded: &DecodedBy{Cards: 5}, Devices: []Device{{Name: "gpu:1", Up: true, Items: 5}, {Name: "gpu:0", Up: true, Items: 5}, {Name: "cpu", Up: true}}}
 	})
 	lines := func() map[string]bool {
 		all := map[string]bool{}
