@@ -76,19 +76,26 @@ func (c *card) load() (err error) {
 	return nil
 }
 
-// start has the lanes take from the line.
-func (c *card) start() {
+// start has the lanes take from the line, once each has a thread where the card's context is current.
+func (c *card) start() (err error) {
+	begun := make(chan error, lanes)
 	for _, a := range c.lanes {
 		c.owner.line.join(a)
 		c.running.Add(1)
-		go c.serve(a)
+		go c.serve(a, begun)
 	}
+	for range c.lanes {
+		err = errors.Join(err, <-begun)
+	}
+	return err
 }
 
-// serve runs a lane until it quits, on one thread.
-func (c *card) serve(a *lane) {
-	hung := false
+// serve runs a lane until it quits, on one thread; begun is told when it begins, or why it cannot.
+func (c *card) serve(a *lane, begun chan<- error) {
+	began, hung := false, false
 	err := driver.Do(c.gpu, func() error {
+		began = true
+		begun <- nil
 		for {
 			batch := c.owner.line.take(a)
 			if batch == nil {
@@ -104,7 +111,10 @@ func (c *card) serve(a *lane) {
 		return // it was counted as gone when its time was over
 	}
 	c.running.Done()
-	if err != nil {
+	switch {
+	case !began:
+		begun <- err
+	case err != nil:
 		c.fail(err)
 	}
 }
@@ -125,12 +135,13 @@ func (c *card) work(a *lane, batch []*waiter) (hung bool, err error) {
 	if !over.CompareAndSwap(false, true) {
 		return true, nil
 	}
-	returned := run.answer(batch)
+	returned := run.returned(len(batch))
 	if run.err != nil {
 		took = 0
 		c.warn(run.err, returned)
 	}
 	c.owner.line.measured(a, len(batch), returned, took, time.Now())
+	run.answer(batch)
 	return false, run.err
 }
 
@@ -154,12 +165,24 @@ func (r *run) batch(a *lane, batch []*waiter) {
 	}
 }
 
-// answer gives each waiter its result and waits until all have been copied; it returns the number of those that
-// have none.
-func (r *run) answer(batch []*waiter) (returned int) {
+// returned is how many of n images have no result.
+func (r *run) returned(n int) int {
+	if r.err != nil {
+		return n
+	}
+	none := 0
+	for _, pix := range r.results {
+		if pix == nil {
+			none++
+		}
+	}
+	return none
+}
+
+// answer gives each waiter its result and waits until all have been copied.
+func (r *run) answer(batch []*waiter) {
 	for i, w := range batch {
 		if r.err != nil || r.results[i] == nil {
-			returned++
 			w.answer <- back
 			continue
 		}
@@ -168,7 +191,6 @@ func (r *run) answer(batch []*waiter) (returned int) {
 		w.answer <- done
 	}
 	r.copies.Wait()
-	return returned
 }
 
 // warn tells the first failure aloud, the others to who debugs: files that nvJPEG refuses are usual.

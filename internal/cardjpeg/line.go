@@ -98,11 +98,14 @@ func (l *line) fits(n need) bool {
 // forSlot tells whether the processor may decode what waits. The lock is held.
 func (l *line) forSlot(w *waiter) bool { return l.mode == Shared || !w.offered }
 
-// leave gives up a slot after an image that took so long; 0 is not counted.
+// uncounted is the time of what is no image file.
+const uncounted = -1
+
+// leave gives up a slot after an image that took so long.
 func (l *line) leave(took time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if took > 0 {
+	if took != uncounted {
 		l.here.add(took.Seconds())
 		l.stats.Processor++
 	}

@@ -118,8 +118,10 @@ func (p *Pipeline) Open(gpu int) error {
 	if err != nil {
 		return fmt.Errorf("JPEG decoding on card %d: %w", gpu, err)
 	}
+	if err := c.start(); err != nil {
+		return errors.Join(fmt.Errorf("JPEG decoding on card %d: %w", gpu, err), c.close())
+	}
 	p.cards[gpu] = c
-	c.start()
 	return nil
 }
 
@@ -217,6 +219,6 @@ func (p *Pipeline) PixelsInto(pix []byte, width, height int, row tensor.Row) err
 	if !p.line.enterAtOnce() {
 		p.line.enter(newWaiter())
 	}
-	defer p.line.leave(0)
+	defer p.line.leave(uncounted)
 	return p.Pipeline.PixelsInto(pix, width, height, row)
 }

@@ -5,6 +5,7 @@ import (
 	"image"
 	"image/color"
 	stdjpeg "image/jpeg"
+	"strings"
 	"testing"
 
 	"github.com/vitrine-project/vitrine/internal/preproc/raster"
@@ -78,7 +79,8 @@ func TestPlain(t *testing.T) {
 	}
 }
 
-// TestPlainDecodes: a plain file's markers are those that decoding finds, restart markers included.
+// TestPlainDecodes: a plain file's markers are those that decoding finds, restart markers included; only what lies between
+// them may be damaged.
 func TestPlainDecodes(t *testing.T) {
 	plain, restarts := 0, 0
 	for _, c := range goldenCases(t) {
@@ -89,7 +91,7 @@ func TestPlainDecodes(t *testing.T) {
 		if bytes.Contains(c.JPEG, []byte{0xff, mDRI, 0, 4}) {
 			restarts++
 		}
-		if err := new(Decoder).Decode(c.JPEG, new(raster.Image)); err != nil || c.Error != "" {
+		if err := new(Decoder).Decode(c.JPEG, new(raster.Image)); (err != nil || c.Error != "") && !strings.HasPrefix(c.Name, "damaged") {
 			t.Errorf("%s is plain, but: %v, Pillow %q", c.Name, err, c.Error)
 		}
 	}
