@@ -124,45 +124,52 @@ func computePasses(g *drivertest.GPU, r drivertest.Record) error {
 		if count := int(p.outputs) * int(p.lines); int(r.Grid.X)*threads < count {
 			return fmt.Errorf("%d blocks for %d pixels", r.Grid.X, count)
 		}
-		taps, err := list[int32](g, p.taps, 3*int(p.outputs))
+		if err := computePass(g, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func computePass(g *drivertest.GPU, p *pass) error {
+	spans, err := list[int32](g, p.taps, 3*int(p.outputs))
+	if err != nil {
+		return err
+	}
+	end := spans[len(spans)-1] + spans[len(spans)-2] // the weights follow each other
+	taps, err := list[int32](g, p.taps, int(end))
+	if err != nil {
+		return err
+	}
+	last := spans[len(spans)-3] + spans[len(spans)-2] - 1 // sample; the first one is spans[0]
+	for l := range int(p.lines) {
+		src, err := stretch(g, offset(p.src, l*int(p.across)), int(spans[0])*int(p.step), int(last)*int(p.step))
+		if err != nil {
+			return err
+		}
+		dst, err := stretch(g, offset(p.dst, l*int(p.acrossOut)), 0, int(p.outputs-1)*int(p.stepOut))
 		if err != nil {
 			return err
 		}
 		for o := range int(p.outputs) {
-			weights, err := list[int32](g, p.taps+driver.Pointer(4*taps[3*o+2]), int(taps[3*o+1]))
-			if err != nil {
-				return err
-			}
-			for l := range int(p.lines) {
-				if err := computePixel(g, p, int(taps[3*o]), weights, o, l); err != nil {
-					return err
+			weights := taps[spans[3*o+2]:][:spans[3*o+1]]
+			for c := range 3 {
+				sum := int32(1) << 21
+				for j, w := range weights {
+					sum += int32(src(int(spans[3*o])+j, int(p.step))[c]) * w
 				}
+				dst(o, int(p.stepOut))[c] = byte(min(max(sum>>22, 0), 255))
 			}
 		}
 	}
 	return nil
 }
 
-func computePixel(g *drivertest.GPU, p *pass, first int, weights []int32, output, line int) error {
-	at := offset(p.src, first*int(p.step)+line*int(p.across))
-	last := offset(at, (len(weights)-1)*int(p.step))
-	low := min(at, last)
-	memory, err := g.View(low, int(max(at, last)-low)+3)
-	if err != nil {
-		return err
-	}
-	dst, err := g.View(offset(p.dst, output*int(p.stepOut)+line*int(p.acrossOut)), 3)
-	if err != nil {
-		return err
-	}
-	for c := range 3 {
-		sum := int32(1) << 21
-		for j, w := range weights {
-			sum += int32(memory[int(at-low)+j*int(p.step)+c]) * w
-		}
-		dst[c] = byte(min(max(sum>>22, 0), 255))
-	}
-	return nil
+// stretch is the pixels between two offsets from an address; the result finds pixel i of a step.
+func stretch(g *drivertest.GPU, at driver.Pointer, from, to int) (func(i, step int) []byte, error) {
+	low := min(from, to)
+	b, err := g.View(offset(at, low), max(from, to)-low+3)
+	return func(i, step int) []byte { return b[i*step-low:][:3] }, err
 }
 
 func computeMarks(g *drivertest.GPU, r drivertest.Record) error {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -267,17 +268,17 @@ func TestOpenFailures(t *testing.T) {
 	refused := &driver.Error{Call: "cuSomething", Code: 999, Text: "unknown error"}
 	for k := 0; ; k++ {
 		p, g := pretendClosed(t, plan32(preproc.Shortest), &fake{}, Options{Mode: Card})
-		calls, failed := 0, false
+		var calls atomic.Int32 // the lanes' threads make some
+		var opened atomic.Bool
 		g.Fail = func(string) error {
-			if calls++; calls == k+1 {
-				failed = true
+			if int(calls.Add(1)) == k+1 && !opened.Load() {
 				return refused
 			}
 			return nil
 		}
 		err := p.Open(0)
-		g.Fail = nil
-		if !failed {
+		opened.Store(true)
+		if int(calls.Load()) <= k {
 			if err != nil || k < 20 {
 				t.Fatalf("%d calls, %v", k, err)
 			}

@@ -95,11 +95,11 @@ func Version(so *dynlib.Library) string {
 }
 
 // Version is the library's, 12004000 for 12.4.0; 0 if it does not tell.
-func (l *functions) Version() int {
+func (f *functions) Version() int {
 	version := 0
 	for property := range int32(3) { // major, minor, patch: libraryPropertyType
 		var v int32
-		if l.nvjpegGetProperty(property, &v) != success {
+		if f.nvjpegGetProperty(property, &v) != success {
 			return 0
 		}
 		version = 1000*version + int(v)
