@@ -35,13 +35,18 @@ import (
 // The tests that are called TestCard run on a GPU and skip where there is none; those that need nvJPEG take the file that
 // VITRINE_NVJPEG names, or what the loader finds.
 
-// onCard is a pipeline on GPU 0, or skips.
-func onCard(t testing.TB, plan preproc.Plan, o Options) *Pipeline {
+func needCard(t testing.TB) {
 	t.Helper()
-	o.Library, o.Logger = os.Getenv("VITRINE_NVJPEG"), slog.New(slog.NewTextHandler(io.Discard, nil))
 	if _, err := driver.Count(); errors.Is(err, driver.ErrNoDriver) {
 		t.Skip(err)
 	}
+}
+
+// onCard is a pipeline on GPU 0, or skips.
+func onCard(t testing.TB, plan preproc.Plan, o Options) *Pipeline {
+	t.Helper()
+	needCard(t)
+	o.Library, o.Logger = os.Getenv("VITRINE_NVJPEG"), slog.New(slog.NewTextHandler(io.Discard, nil))
 	p, err := New(onProcessor224(t, plan), o)
 	if err != nil {
 		t.Skip(err)
@@ -98,9 +103,7 @@ func (c copying) Decode(files [][]byte, to []nvjpeg.Image, _ uintptr) error {
 
 // TestCardKernels is the operator case of the resize: the machine code against the resize in Go, to the byte.
 func TestCardKernels(t *testing.T) {
-	if _, err := driver.Count(); errors.Is(err, driver.ErrNoDriver) {
-		t.Skip(err)
-	}
+	needCard(t)
 	for _, how := range []preproc.Resize{preproc.Shortest, preproc.Squash, preproc.Longest} {
 		plan := plan224()
 		plan.Resize, plan.EXIF = how, true
@@ -197,6 +200,7 @@ func samplings(t testing.TB) (all []named) {
 // fails beyond the contract. The embeddings are the processor's in float32: of synthetic weights, or of the folder
 // that VITRINE_CARD_MODEL names.
 func TestCardPhotos(t *testing.T) {
+	needCard(t)
 	m := cardModel(t)
 	p := onCard(t, preproc.PlanFor(m.Config), Options{Mode: Card})
 	e, err := cpu.New(m, cpu.Options{Precision: engine.FP32, MaxBatch: 2, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
