@@ -94,7 +94,7 @@ func New(p *preproc.Pipeline, o Options) (*Pipeline, error) {
 		}
 		library, err := nvjpeg.Load(names...)
 		if err != nil {
-			return nil, fmt.Errorf("nvJPEG: %w", err)
+			return nil, fmt.Errorf("nvJPEG (pip install nvidia-nvjpeg; --nvjpeg names its file): %w", err)
 		}
 		o.Logger.Info("nvJPEG", "library", library.Name(), "version", nvjpeg.VersionText(library.Version()))
 		o.codec = func(driver.GPU) (nvjpeg.Codec, error) { return library.Open() }
@@ -157,8 +157,9 @@ func (p *Pipeline) Close() (err error) {
 		}
 		p.cards[gpu] = nil
 	}
-	s := p.Stats()
-	p.o.Logger.Info("JPEG decoding", "processor", s.Processor, "cards", s.Cards, "batches", s.Batches, "given_back", s.Returned)
+	if s := p.Stats(); s.Batches > 0 {
+		p.o.Logger.Info("JPEG decoding", "processor", s.Processor, "cards", s.Cards, "batches", s.Batches, "given_back", s.Returned)
+	}
 	return err
 }
 
