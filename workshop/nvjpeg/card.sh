@@ -4,8 +4,8 @@
 #
 #   NVJPEG=.../libnvjpeg.so.13 OUT=results workshop/nvjpeg/card.sh
 #
-# It uses bin/vitrine and bin/cardjpeg.test where they are (CGO_ENABLED=0 go test -c -o bin/cardjpeg.test ./internal/cardjpeg),
-# else it builds them. NVJPEG is from `pip download nvidia-nvjpeg` (a wheel is a zip file). In a container the hardware
+# It uses bin/vitrine and bin/cardjpeg.test where they are (CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/vitrine ./cmd/vitrine;
+# CGO_ENABLED=0 go test -c -trimpath -ldflags "-s -w" -o bin/cardjpeg.test ./internal/cardjpeg), else it builds them. NVJPEG is from `pip download nvidia-nvjpeg` (a wheel is a zip file). In a container the hardware
 # engines need the driver's capability "video". MODEL, a folder of weights, replaces synthetic ones. PART is one of check,
 # speed and service; all without it.
 set -eu
