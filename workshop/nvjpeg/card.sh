@@ -4,14 +4,20 @@
 #
 #   NVJPEG=.../libnvjpeg.so.13 OUT=results workshop/nvjpeg/card.sh
 #
-# It uses bin/vitrine and bin/cardjpeg.test where they are (CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o bin/vitrine ./cmd/vitrine;
-# CGO_ENABLED=0 go test -c -trimpath -ldflags "-s -w" -o bin/cardjpeg.test ./internal/cardjpeg), else it builds them. NVJPEG is from `pip download nvidia-nvjpeg` (a wheel is a zip file). In a container the hardware
-# engines need the driver's capability "video". MODEL, a folder of weights, replaces synthetic ones. PART is one of check,
-# speed and service; all without it.
+# It uses bin/vitrine and bin/cardjpeg.test where they are, else it builds them. For a machine without Go, small:
+#
+#   CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/vitrine ./cmd/vitrine
+#   CGO_ENABLED=0 go test -c -trimpath -ldflags '-s -w' -o bin/cardjpeg.test ./internal/cardjpeg
+#
+# NVJPEG is from `pip download nvidia-nvjpeg` (a wheel is a zip file); without it the loader's is taken. In a container the
+# hardware engines need the driver's capability "video". MODEL, a folder of weights, replaces synthetic ones. PART is one of
+# check, speed and service; all without it.
 set -eu
 cd "$(dirname "$0")/../.."
 out=${OUT:-results}
 part=${PART:-all}
+case ${NVJPEG:-/} in /*) ;; *) NVJPEG=$PWD/$NVJPEG ;; esac # tests run in a folder of their own
+case ${MODEL:-/} in /*) ;; *) MODEL=$PWD/$MODEL ;; esac
 mkdir -p bin "$out"
 [ -x bin/vitrine ] || CGO_ENABLED=0 go build -trimpath -o bin/vitrine ./cmd/vitrine
 [ -x bin/cardjpeg.test ] || CGO_ENABLED=0 go test -c -o bin/cardjpeg.test ./internal/cardjpeg
