@@ -36,6 +36,8 @@ var rules = []rule{
 	{"internal/engine/cuda/driver", []string{"internal/model", "internal/engine", "internal/fault"}, "a driver knows no model and no request"},
 	{"internal/engine/cuda/ipc", []string{"internal/model", "internal/tensor", "internal/oip"}, "memory of other processes, whatever lies there"},
 	{"internal/engine/cuda/kernels", []string{"internal/"}, "a leaf: machine code"},
+	{"internal/cardjpeg/nvjpeg", []string{"internal/preproc", "internal/engine", "internal/service", "internal/front", "internal/lab"}, "a library's functions, whatever they decode for"},
+	{"internal/cardjpeg", []string{"internal/model", "internal/engine/cpu", "internal/engine/fleet", "internal/engine/null", "internal/engine/onnxruntime", "internal/engine/torch", "internal/batcher", "internal/service", "internal/front", "internal/lab"}, "a card that decodes writes a row as the processor would and knows no engine"},
 	{"internal/preproc", []string{"internal/engine", "internal/batcher", "internal/service", "internal/front", "internal/lab"}, "preprocessing writes a row and knows nothing of its fate"},
 	{"internal/batcher", []string{"internal/preproc", "internal/service", "internal/front", "internal/lab"}, "the queue orders finished rows"},
 	{"internal/service", []string{"internal/front", "internal/lab"}, "nothing loops back up to a protocol"},

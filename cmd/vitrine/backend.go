@@ -177,6 +177,7 @@ func (o *plantOptions) newFleet(ctx context.Context, b *backend, m *model.Model,
 		if m := opened.Load(); m != nil {
 			return b.make(&again, m, d)
 		}
+		defer again.decoder.pause(d)() // a lost context is made anew only when nobody holds it
 		return again.remake(ctx, b, d, hash)
 	}
 	f := fleet.Options{Logger: o.log}

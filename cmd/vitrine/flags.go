@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/vitrine-project/vitrine/internal/cardjpeg"
 	"github.com/vitrine-project/vitrine/internal/cli"
 	"github.com/vitrine-project/vitrine/internal/model"
 )
@@ -83,10 +84,15 @@ type imageFlags struct {
 	maxPixels int
 	rotate    bool
 	jpeg      string
+
+	decode     string // where JPEG files are decoded
+	cardMemory cli.Bytes
+	nvjpeg     string // file of libnvjpeg
 }
 
 func (i *imageFlags) define(fs *pflag.FlagSet) {
 	i.memory, i.maxBytes = 1<<30, 32<<20
+	i.cardMemory = cardjpeg.DefaultMemory
 	cli.Group(fs, "Images", func(fs *pflag.FlagSet) {
 		fs.Var(cli.NewCount(&i.workers, 0, 0, 4096), "decode-workers", "`images` that are decoded at the same time; 0 is one for each processor")
 		fs.Var(&i.memory, "decode-memory", "memory of all images being decoded, outside Go's heap included; more wait. The collector may hold about as much again until its next turn")
@@ -95,6 +101,11 @@ func (i *imageFlags) define(fs *pflag.FlagSet) {
 		fs.BoolVar(&i.rotate, "exif-rotate", false, "turn images upright as their EXIF says; open_clip does not, so this is another space")
 		fs.Var(cli.NewChoice(&i.jpeg, "auto", "auto", "go", "turbo"), "jpeg",
 			"JPEG decoder: turbo is libjpeg-turbo, loaded from the machine; go is built in; auto is turbo where it can be loaded")
+		fs.Var(cli.NewChoice(&i.decode, onProcessor, onProcessor, "auto", "nvjpeg"), "decode",
+			"where JPEG files are decoded and resized: cpu is the processor; nvjpeg is the cards that compute, by libnvjpeg, and the processor for what they cannot; "+
+				"auto shares the load between both by measured rates. A card's pixels differ a little from Pillow's (docs/cuda.md)")
+		fs.Var(&i.cardMemory, "decode-card-memory", "memory on each card for images being decoded there, nvJPEG's own buffers not counted; larger images are the processor's")
+		fs.StringVar(&i.nvjpeg, "nvjpeg", "", "`FILE` of libnvjpeg, where the system's loader does not find it (pip install nvidia-nvjpeg)")
 	})
 }
 

@@ -39,6 +39,7 @@ type plantOptions struct {
 	metrics  *telemetry.Metrics
 	budget   *service.Budget // nil is none
 	choice   string          // chooseEngine's reason
+	decoder  *decoder        // of this plant, once it is being assembled
 
 	// A model of a repository has these of its configuration; zero values are those of the flags.
 	name, version string             // what protocols call it
@@ -52,6 +53,7 @@ type plant struct {
 	images  *service.Images
 	devices []fleet.Device
 	free    func() // gives its memory back to the budget
+	decoder *decoder
 	began   time.Time
 
 	input, output string // names of the model's tensors
@@ -69,6 +71,7 @@ func (p *plant) WarmUp(ctx context.Context) error {
 // Close waits for what is being computed and frees the engine. It may be called again.
 func (p *plant) Close() error {
 	err := p.images.Close()
+	err = errors.Join(err, p.decoder.close())
 	p.free()
 	return err
 }
@@ -107,6 +110,9 @@ func assemblePlant(ctx context.Context, o plantOptions) (_ *plant, err error) {
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
+	if o.decoder, err = o.newDecoder(pipeline); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
 	step := time.Now()
 	e, devices, free, err := o.newEngines(ctx, m)
 	if err != nil {
@@ -119,16 +125,19 @@ func assemblePlant(ctx context.Context, o plantOptions) (_ *plant, err error) {
 	}()
 	phase(o.log, "engine", step, "engine", e.Spec().Name, "variant", e.Spec().Variant, "precision", e.Spec().Precision,
 		"devices", devices, "in_flight", e.Spec().InFlight, "jpeg", pipeline.JPEG())
+	if err := o.decoder.open(&o, devices); err != nil {
+		return nil, errors.Join(err, m.Close(), e.Close())
+	}
 	meta := o.metadata(m, plan, e.Spec())
 	if err := errors.Join(m.Close(), o.checkSpace(meta.Space)); err != nil {
-		return nil, errors.Join(err, e.Close())
+		return nil, errors.Join(err, o.decoder.close(), e.Close())
 	}
-	images, err := o.newImages(meta, e, pipeline)
+	images, err := o.newImages(meta, e)
 	if err != nil {
-		return nil, errors.Join(err, e.Close())
+		return nil, errors.Join(err, o.decoder.close(), e.Close())
 	}
 	input, output := tensorNames(m)
-	return &plant{images, devices, free, began, input, output}, nil
+	return &plant{images, devices, free, o.decoder, began, input, output}, nil
 }
 
 // reserve takes the engine's memory from the budget.
@@ -219,13 +228,13 @@ func (o *plantOptions) checkBatching(spec engine.Spec) error {
 	return cli.Usage{Err: fmt.Errorf("--preferred-batch-size: want sizes from 1 to --max-batch-size, which engine %s puts at %d", spec.Name, spec.MaxBatch)}
 }
 
-func (o *plantOptions) newImages(meta service.Metadata, e engine.Engine, p *preproc.Pipeline) (*service.Images, error) {
+func (o *plantOptions) newImages(meta service.Metadata, e engine.Engine) (*service.Images, error) {
 	if err := o.checkBatching(e.Spec()); err != nil {
 		return nil, err
 	}
 	return service.New(service.Options{
-		Name: meta.Name, Version: meta.Version, Engine: e, Pipeline: p, Metadata: meta,
-		DecodeWorkers: o.image.workers, DecodeMemory: int64(o.image.memory), Metrics: o.metrics, Logger: o.log,
+		Name: meta.Name, Version: meta.Version, Engine: e, Pipeline: o.decoder.pipeline, Metadata: meta,
+		DecodeWorkers: o.decoder.workers, DecodeMemory: int64(o.image.memory), Metrics: o.metrics, Logger: o.log,
 		Batcher: o.batching(),
 	})
 }

@@ -28,6 +28,12 @@ type Pipeline interface {
 	Footprint(data []byte) (int64, error)
 }
 
+// sharer is implemented by pipelines of which cards do a share.
+type sharer interface {
+	// Decoded is how many images the processor decoded, how many cards did, and how many a card gave back.
+	Decoded() (processor, cards, returned int64)
+}
+
 // Options make an Images.
 type Options struct {
 	Name, Version string // what protocols call the model
@@ -132,6 +138,11 @@ func (m *Images) live() telemetry.Live {
 		Pending:  int(m.pending.Load()),
 		Queued:   m.batch.QueueDepth(),
 		InFlight: m.gate.inside(),
+	}
+	if s, ok := m.pipeline.(sharer); ok {
+		d := telemetry.DecodedBy{}
+		d.Processor, d.Cards, d.Returned = s.Decoded()
+		l.Decoded = &d
 	}
 	for _, d := range deviceStates(m.engine) {
 		l.Devices = append(l.Devices, telemetry.Device{Name: d.Name, Up: d.Up, Running: d.Running, Executions: d.Executions,

@@ -51,7 +51,7 @@ func scenario() (*Metrics, *ModelMetrics) {
 	mm := m.Model(ModelLabels{
 		Name: "openclip_vit_b32", Version: "1", Space: "s1", Engine: "null", Precision: "fp32", Synthetic: true,
 	}, func() Live {
-		return Live{Pending: 3, Queued: 5, InFlight: 7, Devices: []Device{
+		return Live{Pending: 3, Queued: 5, InFlight: 7, Decoded: &DecodedBy{Processor: 30, Cards: 20, Returned: 1}, Devices: []Device{
 			{Name: "gpu:0", Up: true, Running: 2, Executions: 40, Items: 300, Busy: 1500 * ms, Returns: 1, Failures: 1, Retries: 2},
 			{Name: "gpu:1", Failures: 3},
 		}}
@@ -98,7 +98,7 @@ func TestAnHeirGoesOnCounting(t *testing.T) {
 	labels := old.labels
 	labels.Space = "s2"
 	heir := m.Model(labels, func() Live {
-		return Live{Pending: 1, Queued: 1, InFlight: 1, Devices: []Device{{Name: "gpu:1", Up: true, Items: 5}, {Name: "gpu:0", Up: true, Items: 5}, {Name: "cpu", Up: true}}}
+		return Live{Pending: 1, Queued: 1, InFlight: 1, Decoded: &DecodedBy{Cards: 5}, Devices: []Device{{Name: "gpu:1", Up: true, Items: 5}, {Name: "gpu:0", Up: true, Items: 5}, {Name: "cpu", Up: true}}}
 	})
 	lines := func() map[string]bool {
 		all := map[string]bool{}
@@ -111,7 +111,8 @@ func TestAnHeirGoesOnCounting(t *testing.T) {
 	both := lines()
 	for _, want := range []string{fmt.Sprintf(info, "s1"), fmt.Sprintf(info, "s2"), `vitrine_queue_depth{model="openclip_vit_b32",version="1"} 6`,
 		`vitrine_device_items_total{device="gpu:0",model="openclip_vit_b32",version="1"} 305`, `vitrine_device_up{device="gpu:1",model="openclip_vit_b32",version="1"} 0`,
-		`vitrine_device_up{device="cpu",model="openclip_vit_b32",version="1"} 1`} {
+		`vitrine_device_up{device="cpu",model="openclip_vit_b32",version="1"} 1`,
+		`vitrine_decoded_images_total{by="card",model="openclip_vit_b32",version="1"} 25`, `vitrine_decode_returned_total{model="openclip_vit_b32",version="1"} 1`} {
 		if !both[want] {
 			t.Errorf("while both are there: no %s", want)
 		}

@@ -141,6 +141,14 @@ func (g *cuda) CopyOut(to []byte, from Pointer) error {
 	return err
 }
 
+func (g *cuda) CopyInAsync(to Pointer, from []byte, s Stream) error {
+	return g.check("cuMemcpyHtoDAsync", g.cuMemcpyHtoDAsync(to, unsafe.Pointer(unsafe.SliceData(from)), uint64(len(from)), s))
+}
+
+func (g *cuda) CopyOutAsync(to []byte, from Pointer, s Stream) error {
+	return g.check("cuMemcpyDtoHAsync", g.cuMemcpyDtoHAsync(unsafe.Pointer(unsafe.SliceData(to)), from, uint64(len(to)), s))
+}
+
 func (g *cuda) Fill(to Pointer, value byte, n int) error {
 	return g.check("cuMemsetD8", g.cuMemsetD8(to, value, uint64(n)))
 }

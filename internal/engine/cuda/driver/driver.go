@@ -98,6 +98,9 @@ type GPU interface {
 	CopyIn(to Pointer, from []byte) error
 	CopyOut(to []byte, from Pointer) error
 	Fill(to Pointer, value byte, bytes int) error
+	// CopyInAsync and CopyOutAsync copy between the device and pinned memory, in a stream.
+	CopyInAsync(to Pointer, from []byte, s Stream) error
+	CopyOutAsync(to []byte, from Pointer, s Stream) error
 
 	// OpenShared maps memory of another process, and tells how many bytes there are from p on. It fails for memory
 	// of this process.

@@ -30,6 +30,8 @@ type library struct {
 	cuMemFreeHost               func(p unsafe.Pointer) Code
 	cuMemcpyHtoD                func(to Pointer, from unsafe.Pointer, bytes uint64) Code
 	cuMemcpyDtoH                func(to unsafe.Pointer, from Pointer, bytes uint64) Code
+	cuMemcpyHtoDAsync           func(to Pointer, from unsafe.Pointer, bytes uint64, s Stream) Code
+	cuMemcpyDtoHAsync           func(to unsafe.Pointer, from Pointer, bytes uint64, s Stream) Code
 	cuMemsetD8                  func(to Pointer, value uint8, bytes uint64) Code
 	cuMemGetAddressRange        func(base *Pointer, bytes *uint64, p Pointer) Code
 	cuIpcOpenMemHandle          openShared
@@ -85,6 +87,8 @@ func (l *library) symbols() []symbol {
 		{&l.cuMemFreeHost, "cuMemFreeHost", false},
 		{&l.cuMemcpyHtoD, "cuMemcpyHtoD_v2", false},
 		{&l.cuMemcpyDtoH, "cuMemcpyDtoH_v2", false},
+		{&l.cuMemcpyHtoDAsync, "cuMemcpyHtoDAsync_v2", false},
+		{&l.cuMemcpyDtoHAsync, "cuMemcpyDtoHAsync_v2", false},
 		{&l.cuMemsetD8, "cuMemsetD8_v2", false},
 		{&l.cuMemGetAddressRange, "cuMemGetAddressRange_v2", false},
 		{&l.cuIpcOpenMemHandle, "cuIpcOpenMemHandle_v2", false},

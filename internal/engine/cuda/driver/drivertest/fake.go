@@ -33,6 +33,8 @@ type GPU struct {
 	Unbacked bool
 	// Fail, if set, is asked before every call that can fail and makes it fail with that error. It may block.
 	Fail func(call string) error
+	// Compute, if set, is called with each launch of no graph: a test may do in Go what the kernel does.
+	Compute func(Record) error
 
 	mu        sync.Mutex
 	next      driver.Pointer
@@ -240,6 +242,22 @@ func (g *GPU) copy(call string, at driver.Pointer, b []byte, in bool) error {
 	return nil
 }
 
+// CopyInAsync copies at once, from pinned memory only.
+func (g *GPU) CopyInAsync(to driver.Pointer, from []byte, _ driver.Stream) error {
+	if _, err := g.View(driver.Address(from), len(from)); err != nil {
+		return err
+	}
+	return g.copy("CopyInAsync", to, from, true)
+}
+
+// CopyOutAsync copies at once, to pinned memory only.
+func (g *GPU) CopyOutAsync(to []byte, from driver.Pointer, _ driver.Stream) error {
+	if _, err := g.View(driver.Address(to), len(to)); err != nil {
+		return err
+	}
+	return g.copy("CopyOutAsync", from, to, false)
+}
+
 // Fill fills.
 func (g *GPU) Fill(to driver.Pointer, value byte, n int) error {
 	return g.CopyIn(to, slices.Repeat([]byte{value}, n))
@@ -400,8 +418,16 @@ func (g *GPU) Matrix(t driver.TensorMap) (driver.Matrix, bool) {
 	return m, ok
 }
 
-// Launch records.
+// Launch records, and has it computed where a test wants that.
 func (g *GPU) Launch(l driver.Launch, s driver.Stream) error {
+	r, captured, err := g.record(l, s)
+	if err == nil && g.Compute != nil && !captured {
+		err = g.Compute(r)
+	}
+	return err
+}
+
+func (g *GPU) record(l driver.Launch, s driver.Stream) (r Record, captured bool, err error) {
 	unlock, err := g.begin("Launch")
 	defer unlock()
 	name, ok := g.functions[l.Function]
@@ -412,15 +438,14 @@ func (g *GPU) Launch(l driver.Launch, s driver.Stream) error {
 		err = g.refuse(l, name)
 	}
 	l.Args = slices.Clone(l.Args)
-	to := &g.launched
+	r = Record{l, name, s}
 	if g.recording != nil {
-		to = g.recording
+		*g.recording = append(*g.recording, r)
+		return r, true, err
 	}
-	if to == &g.launched {
-		g.pass(name)
-	}
-	*to = append(*to, Record{l, name, s})
-	return err
+	g.pass(name)
+	g.launched = append(g.launched, r)
+	return r, false, err
 }
 
 // pass lets a kernel run.
