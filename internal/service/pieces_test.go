@@ -11,7 +11,9 @@ import (
 )
 
 // chunks are a tensor in pieces of n bytes.
-func chunks(b []byte, n int) tensor.Pieces { return tensor.PiecesOf(slices.Collect(slices.Chunk(b, n))) }
+func chunks(b []byte, n int) tensor.Pieces {
+	return tensor.PiecesOf(slices.Collect(slices.Chunk(b, n)))
+}
 
 // ramp is a tensor whose values differ, as the protocols send it.
 func ramp() (b []byte) {
