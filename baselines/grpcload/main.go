@@ -50,10 +50,10 @@ type loop struct {
 	last      error // of those that failed
 }
 
-// run calls until the time is over; a call under way then is finished and counts. A connection that breaks
-// ends it.
+// run calls until the time is over, but once at least; a call under way then is finished and counts. A connection
+// that breaks ends it.
 func (l *loop) run(c *conn, until time.Time) {
-	for start := time.Now(); start.Before(until); {
+	for start := time.Now(); len(l.latencies) == 0 || start.Before(until); {
 		err := c.call()
 		end := time.Now()
 		l.latencies = append(l.latencies, end.Sub(start))
