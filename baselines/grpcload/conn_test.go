@@ -127,7 +127,7 @@ type peer struct {
 func (p *peer) serve(socket net.Conn, settings ...http2.Setting) error {
 	preface := make([]byte, len(http2.ClientPreface))
 	if _, err := io.ReadFull(socket, preface); err != nil || string(preface) != http2.ClientPreface {
-		return fmt.Errorf("%q, %v", preface, err)
+		return fmt.Errorf("%q: %w", preface, err)
 	}
 	p.framer = http2.NewFramer(socket, socket)
 	p.conn, p.window = 65535, 65535
