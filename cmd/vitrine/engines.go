@@ -105,7 +105,7 @@ var nullBackend = backend{
 	make: func(o *plantOptions, m *model.Model, d fleet.Device) (engine.Engine, error) {
 		c := m.Config
 		return null.New(null.Options{Width: c.ImageSize, Height: c.ImageSize, Dim: c.EmbedDim,
-			MaxBatch: o.engine.maxBatch, InFlight: d.Instances}), nil
+			MaxBatch: o.engine.maxBatch, InFlight: d.Instances, Latency: o.engine.nullLatency}), nil
 	},
 	memory: func(*plantOptions, *model.Model, fleet.Device) (int64, error) { return 0, nil },
 }

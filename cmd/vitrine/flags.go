@@ -39,6 +39,7 @@ type engineFlags struct {
 	threads, instances int
 	maxBatch           int
 	torch              torchFlags
+	nullLatency        time.Duration
 	onnx               onnxFlags
 }
 
@@ -54,12 +55,13 @@ func (e *engineFlags) define(fs *pflag.FlagSet) {
 	cli.Group(fs, "Engine", func(fs *pflag.FlagSet) {
 		fs.Var(cli.NewChoice(&e.name, autoEngine, engineNames()...), "engine",
 			"what computes: auto is what vitrine doctor --tune found fastest for the precision, else an NVIDIA GPU (cuda) before the processor (cpu); "+
-				"onnxruntime computes on the processor, behind a colon with another of its providers, and is auto's choice for an ONNX file; torch is PyTorch in a Python worker; null answers at once with vectors that mean nothing, to measure the rest")
+				"onnxruntime computes on the processor, behind a colon with another of its providers, and is auto's choice for an ONNX file; torch is PyTorch in a Python worker; null computes nothing: its vectors mean nothing, and the rest can be measured")
 		fs.Var(cli.NewChoice(&e.precision, "auto", precisionNames...), "precision",
 			"numbers that the engine computes with: auto is fp16 on a GPU, bf16 where the processor has it; part of the space id")
 		fs.Var(cli.NewCount(&e.instances, 1, 1, 1024), "instances", "batches that are computed at the same time: on each GPU, at least 2, or on the processor, where they share the threads")
 		fs.Var(cli.NewCount(&e.threads, 0, 0, 4096), "threads", "threads that compute, all instances together; 0 is one for each processor")
 		fs.Var(cli.NewCount(&e.maxBatch, 32, 1, 4096), "max-batch-size", "`images` of the largest batch")
+		fs.DurationVar(&e.nullLatency, "null-latency", 0, "`time` that --engine null takes for a batch of any size, as a card of known speed would; 0 answers at once")
 		fs.StringVar(&e.torch.python, "torch-python", defaultPython, "`PATH` of a Python that has torch, for --engine torch")
 		fs.Var(cli.NewChoice(&e.torch.device, "auto", "auto", "cpu", "cuda"), "torch-device", "`DEVICE` of --engine torch: cpu, cuda (the cards of --gpus), or auto: cuda where there are cards")
 		fs.BoolVar(&e.torch.compile, "torch-compile", false, "torch.compile for --engine torch: faster, after minutes of compilation for each batch size (1, 2, 4 and so on)")
