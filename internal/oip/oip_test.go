@@ -236,7 +236,7 @@ func TestSharedMemory(t *testing.T) {
 	if _, err := s.Regions.read(&Memory{"r", 0, 8}); err == nil || !strings.Contains(err.Error(), "made smaller") {
 		t.Error(err)
 	}
-	if err := guardedCopy(make([]byte, 8), s.Regions.regions["r"].memory[:8], "r"); err == nil {
+	if err := guardedCopy(make([]byte, 8), s.Regions.regions["r"].memory.(*mapped).memory[:8], "r"); err == nil {
 		t.Error("memory that is gone was read")
 	}
 	s.Regions.Unregister("r")

@@ -132,6 +132,25 @@ func (g *cuda) Fill(to Pointer, value byte, n int) error {
 	return g.check("cuMemsetD8", g.cuMemsetD8(to, value, uint64(n)))
 }
 
+// lazyPeerAccess is CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS: the only flag there is.
+const lazyPeerAccess = 1
+
+func (g *cuda) OpenShared(h SharedHandle) (p Pointer, bytes int, err error) {
+	if err := g.check("cuIpcOpenMemHandle", g.cuIpcOpenMemHandle.call(&p, &h, lazyPeerAccess)); err != nil {
+		return 0, 0, err
+	}
+	var base Pointer
+	var size uint64
+	if err := g.check("cuMemGetAddressRange", g.cuMemGetAddressRange(&base, &size, p)); err != nil {
+		return 0, 0, errors.Join(err, g.CloseShared(p))
+	}
+	return p, int(size - uint64(p-base)), nil
+}
+
+func (g *cuda) CloseShared(p Pointer) error {
+	return g.check("cuIpcCloseMemHandle", g.cuIpcCloseMemHandle(p))
+}
+
 // nonBlocking streams do not wait for the legacy default stream.
 const nonBlocking = 1
 

@@ -66,6 +66,10 @@ const (
 	BFloat16 Element = 9
 )
 
+// SharedHandle names device memory that another process of this machine allocated (CUipcMemHandle). Whoever
+// has it can read and write that memory.
+type SharedHandle [64]byte
+
 // Matrix is what a TensorMap describes: rows of 64-column boxes of a row-major matrix of 16-bit elements,
 // swizzled in shared memory by 128 bytes; what lies outside is read as zero.
 type Matrix struct {
@@ -91,6 +95,11 @@ type GPU interface {
 	CopyIn(to Pointer, from []byte) error
 	CopyOut(to []byte, from Pointer) error
 	Fill(to Pointer, value byte, bytes int) error
+
+	// OpenShared maps memory of another process, and tells how many bytes there are from p on. It fails for memory
+	// of this process.
+	OpenShared(SharedHandle) (p Pointer, bytes int, err error)
+	CloseShared(Pointer) error
 
 	NewStream() (Stream, error)
 	CloseStream(Stream) error

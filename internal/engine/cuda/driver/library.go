@@ -31,6 +31,9 @@ type library struct {
 	cuMemcpyHtoD                func(to Pointer, from unsafe.Pointer, bytes uint64) Code
 	cuMemcpyDtoH                func(to unsafe.Pointer, from Pointer, bytes uint64) Code
 	cuMemsetD8                  func(to Pointer, value uint8, bytes uint64) Code
+	cuMemGetAddressRange        func(base *Pointer, bytes *uint64, p Pointer) Code
+	cuIpcOpenMemHandle          openShared
+	cuIpcCloseMemHandle         func(p Pointer) Code
 	cuStreamCreate              func(s *Stream, flags uint32) Code
 	cuStreamDestroy             func(s Stream) Code
 	cuStreamSynchronize         func(s Stream) Code
@@ -82,6 +85,9 @@ func (l *library) symbols() []symbol {
 		{&l.cuMemcpyHtoD, "cuMemcpyHtoD_v2", false},
 		{&l.cuMemcpyDtoH, "cuMemcpyDtoH_v2", false},
 		{&l.cuMemsetD8, "cuMemsetD8_v2", false},
+		{&l.cuMemGetAddressRange, "cuMemGetAddressRange_v2", false},
+		{&l.cuIpcOpenMemHandle, "cuIpcOpenMemHandle_v2", false},
+		{&l.cuIpcCloseMemHandle, "cuIpcCloseMemHandle", false},
 		{&l.cuStreamCreate, "cuStreamCreate", false},
 		{&l.cuStreamDestroy, "cuStreamDestroy_v2", false},
 		{&l.cuStreamSynchronize, "cuStreamSynchronize", false},

@@ -3,6 +3,7 @@
 package drivertest
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"sync"
@@ -30,6 +31,8 @@ type GPU struct {
 	next      driver.Pointer
 	device    map[driver.Pointer][]byte
 	host      map[driver.Pointer][]byte
+	lent      map[driver.SharedHandle][]byte // memory of other processes
+	opened    map[driver.Pointer][]byte      // what of it is mapped
 	functions map[driver.Function]string
 	handles   map[uintptr]string // of streams, events, modules: what is open
 	graphs    map[driver.Graph][]Record
@@ -47,6 +50,7 @@ func New() *GPU {
 		Device: driver.Info{Name: "pretended H100", Capability: 90, Multiprocessors: 132, SharedPerBlock: 227 << 10, Memory: 80 << 30, Driver: 13000},
 		next:   1 << 32, device: map[driver.Pointer][]byte{}, host: map[driver.Pointer][]byte{},
 		functions: map[driver.Function]string{}, handles: map[uintptr]string{}, graphs: map[driver.Graph][]Record{},
+		lent: map[driver.SharedHandle][]byte{}, opened: map[driver.Pointer][]byte{},
 		maps: map[driver.TensorMap]driver.Matrix{},
 	}
 }
@@ -165,7 +169,7 @@ func (g *GPU) View(p driver.Pointer, n int) ([]byte, error) {
 }
 
 func (g *GPU) view(p driver.Pointer, n int) ([]byte, error) {
-	for _, memory := range []map[driver.Pointer][]byte{g.device, g.host} {
+	for _, memory := range []map[driver.Pointer][]byte{g.device, g.host, g.opened} {
 		for at, b := range memory {
 			if p >= at && int(p-at)+n <= len(b) {
 				return b[p-at:][:n], nil
@@ -205,6 +209,43 @@ func (g *GPU) copy(call string, at driver.Pointer, b []byte, in bool) error {
 // Fill fills.
 func (g *GPU) Fill(to driver.Pointer, value byte, n int) error {
 	return g.CopyIn(to, slices.Repeat([]byte{value}, n))
+}
+
+// Lend makes device memory of another process with that content, and the handle by which OpenShared finds it.
+func (g *GPU) Lend(content []byte) (h driver.SharedHandle) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	binary.LittleEndian.PutUint64(h[56:], uint64(len(g.lent)+1))
+	g.lent[h] = content
+	return h
+}
+
+// OpenShared maps what Lend made.
+func (g *GPU) OpenShared(h driver.SharedHandle) (driver.Pointer, int, error) {
+	unlock, err := g.begin("OpenShared")
+	defer unlock()
+	content, ok := g.lent[h]
+	if !ok && err == nil {
+		err = &driver.Error{Call: "cuIpcOpenMemHandle", Code: 1, Name: "CUDA_ERROR_INVALID_VALUE", Text: "invalid argument"}
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	p := (g.next + 511) &^ 511
+	g.next = p + driver.Pointer(len(content))
+	g.opened[p] = content
+	return p, len(content), nil
+}
+
+// CloseShared unmaps it.
+func (g *GPU) CloseShared(p driver.Pointer) error {
+	unlock, err := g.begin("CloseShared")
+	defer unlock()
+	if _, ok := g.opened[p]; !ok && err == nil {
+		err = &driver.Error{Call: "cuIpcCloseMemHandle", Code: 1, Name: "CUDA_ERROR_INVALID_VALUE", Text: "invalid argument"}
+	}
+	delete(g.opened, p)
+	return err
 }
 
 // NewStream opens one.
@@ -367,6 +408,9 @@ func (g *GPU) Leaks() (leaks []string) {
 	defer g.mu.Unlock()
 	for p, b := range g.device {
 		leaks = append(leaks, fmt.Sprintf("%d bytes on the device at %#x", len(b), uint64(p)))
+	}
+	for _, b := range g.opened {
+		leaks = append(leaks, fmt.Sprintf("%d bytes of another process", len(b)))
 	}
 	for _, b := range g.host {
 		leaks = append(leaks, fmt.Sprintf("%d pinned bytes", len(b)))
