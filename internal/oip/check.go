@@ -40,8 +40,9 @@ func (r *Request) refuse(format string, args ...any) error {
 	return fault.New(fault.Invalid, "%s", r.prefix()+fmt.Sprintf(format, args...))
 }
 
-// check compares a request with what its model declares. Inputs are looked at from the last to the
-// first, for Triton keeps them so and names the first that is wrong.
+// check compares a request with what its model declares, and joins the inputs of a model that does not read
+// pieces. Inputs are looked at from the last to the first, for Triton keeps them so and names the first that is
+// wrong.
 func check(m Model, r *Request) error {
 	meta, maxBatch := m.Metadata(), int64(m.Config().MaxBatchSize)
 	if r.Raw {
@@ -67,6 +68,9 @@ func check(m Model, r *Request) error {
 		if err := r.checkInput(meta, &r.Inputs[i], maxBatch > 0); err != nil {
 			return err
 		}
+	}
+	if err := r.gather(m); err != nil {
+		return err
 	}
 	if c, ok := m.(Checker); ok {
 		return c.Check(r)
@@ -211,7 +215,7 @@ func (r *Request) checkBytes(model string, in *Input, batched bool) error {
 		}
 		return r.checkStrings(model, in, n)
 	}
-	size := uint64(len(in.Data))
+	size := uint64(in.Len())
 	if in.Memory != nil {
 		size = in.Memory.Size
 	}
@@ -228,6 +232,9 @@ func (r *Request) checkBytes(model string, in *Input, batched bool) error {
 
 // checkStrings makes sure that a BYTES input holds n whole elements and nothing else.
 func (r *Request) checkStrings(model string, in *Input, n int64) error {
+	if err := r.join(in); err != nil {
+		return err
+	}
 	b, have := in.Data, int64(0)
 	for len(b) > 0 {
 		if len(b) < 4 {

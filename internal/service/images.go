@@ -294,9 +294,9 @@ func (m *Images) validateItem(it *Item) error {
 		if !m.spec.Accepts(tensor.FormatFloat32CHW) {
 			return fault.New(fault.Unimplemented, "the %s engine does not take preprocessed tensors", m.spec.Name)
 		}
-		if want := tensor.FormatFloat32CHW.Size(m.spec.Width, m.spec.Height); len(it.Data) != want {
+		if got, want := it.tensor().Len(), tensor.FormatFloat32CHW.Size(m.spec.Width, m.spec.Height); got != want {
 			return fault.New(fault.Invalid, "the tensor has %d bytes, float32 [3, %d, %d] has %d",
-				len(it.Data), m.spec.Height, m.spec.Width, want)
+				got, m.spec.Height, m.spec.Width, want)
 		}
 	case Text:
 		return fault.New(fault.Unimplemented, "text embeddings are not served: model %s embeds images only", m.meta.Name)

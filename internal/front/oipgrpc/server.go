@@ -93,14 +93,20 @@ func New(o Options) *Server {
 // only while it has data that it has not read.
 const readBuffer = 128 << 10
 
-// Windows are what a client may send before the server answers with more. A first image tensor (602 KB) fits
-// one, where the transport's own start, 64 KiB, makes the client wait; what a stream holds unread is bounded
-// by its window, or by its message's length once that is known. The connection's is as large as the
-// transport's estimate, whose pings this saves, would let it become.
+// Windows are what a client may send before the server answers with more. A stream's is wide enough that an image
+// tensor (602 KB) is less than the quarter of it at which the transport opens it again: one of 1 MiB was opened twice
+// for each, by a system call here and one at the client. What a stream holds unread is bounded
+// by its window, or by its message's length once that is known. The connection's is as large as the transport's
+// estimate, whose pings this saves, would let it become.
 const (
-	receiveStream = 1 << 20
+	receiveStream = 4 << 20
 	receiveConn   = 16 << 20
 )
+
+// concurrentStreams is how many calls and streams a connection may have open; a client's library keeps further ones
+// until there is room. Triton 2.51 has no such limit, and each open one costs a goroutine before a byte of it is
+// paid for.
+const concurrentStreams = 1024
 
 func (s *Server) options() []grpc.ServerOption {
 	k := &s.o.Keepalive
@@ -110,6 +116,7 @@ func (s *Server) options() []grpc.ServerOption {
 		grpc.StaticStreamWindowSize(receiveStream),
 		grpc.StaticConnWindowSize(receiveConn),
 		grpc.MaxRecvMsgSize(s.o.MaxMessage),
+		grpc.MaxConcurrentStreams(concurrentStreams),
 		grpc.ConnectionTimeout(10 * time.Second),
 		grpc.InTapHandle(s.admit),
 		experimental.BufferPool(s.memory),
