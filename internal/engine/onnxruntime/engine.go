@@ -19,7 +19,7 @@ type Engine struct {
 	options Options
 	library *library
 	source  *source
-	pixels  pixelTable
+	pixels  model.PixelTable
 	rows    *engine.RowPool
 	profile profile
 
@@ -69,7 +69,7 @@ func prepare(m *model.Model, o Options) (*Engine, error) {
 	}
 	side := m.Config.ImageSize
 	e := &Engine{
-		options: o, library: r, source: s, pixels: newPixelTable(m.Config.Mean, m.Config.Std),
+		options: o, library: r, source: s, pixels: m.Config.PixelTable(),
 		rows:    engine.NewRowPool(side, side, 2*o.MaxBatch*o.Instances, engine.HostFormats()...),
 		idle:    make(chan *instance, o.Instances),
 		closing: make(chan struct{}),

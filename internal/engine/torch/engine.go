@@ -17,6 +17,7 @@ import (
 	"github.com/vitrine-project/vitrine/internal/cpufeat"
 	"github.com/vitrine-project/vitrine/internal/engine"
 	"github.com/vitrine-project/vitrine/internal/model"
+	"github.com/vitrine-project/vitrine/internal/numa"
 	"github.com/vitrine-project/vitrine/internal/tensor"
 )
 
@@ -36,7 +37,9 @@ type Options struct {
 	StartTimeout time.Duration
 	// BatchTimeout is the longest that a batch may take before its worker is ended; 0 means a minute.
 	BatchTimeout time.Duration
-	Logger       *slog.Logger // nil means slog.Default; a worker's own output goes there too
+	// Near is where the card is: workers stay on the processors there, and what they touch first lies there.
+	Near   numa.Place
+	Logger *slog.Logger // nil means slog.Default; a worker's own output goes there too
 
 	source  string                           // what computes, instead of tower
 	backOff func(failures int) time.Duration // instead of backOff
