@@ -144,7 +144,7 @@ func (o *profileOptions) bench(path string, std streams) (*benchRun, error) {
 	if err != nil {
 		return nil, cli.Usage{Err: err}
 	}
-	return &benchRun{study: study, cells: cells, path: path, log: o.log.logger(std.err), std: std, model: o.model, torch: o.engine.torch}, nil
+	return &benchRun{study: study, cells: cells, path: path, log: o.log.logger(std.err), std: std, model: o.model, engine: &o.engine}, nil
 }
 
 // measure fills the record and reads it back. A table that cannot be filled is said and the others stand.

@@ -33,6 +33,7 @@ type Engine struct {
 var (
 	_ engine.Engine   = (*Engine)(nil)
 	_ engine.Profiler = (*Engine)(nil)
+	_ engine.Stager   = (*Engine)(nil)
 )
 
 // New loads the model. It keeps no reference to m, which may be closed afterwards. On a device every
