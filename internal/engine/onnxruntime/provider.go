@@ -67,6 +67,12 @@ func (o *Options) cudaSettings() map[string]string {
 	}
 }
 
+// restSettings are of the CUDA provider beside TensorRT.
+func (o *Options) restSettings() map[string]string {
+	rest := Options{Provider: CUDA, Device: o.Device, Precision: o.Precision}
+	return rest.cudaSettings()
+}
+
 // The option by which TensorRT's cached engines are told apart.
 const enginePrefix = "trt_engine_cache_prefix"
 
@@ -172,8 +178,7 @@ func (r *library) append(o *Options, to capi.SessionOptions, set map[string]stri
 		if err := r.api.AppendTensorRT(to, set); err != nil {
 			return err
 		}
-		rest := Options{Provider: CUDA, Device: o.Device, Precision: o.Precision}
-		return r.api.AppendCUDA(to, rest.cudaSettings())
+		return r.api.AppendCUDA(to, o.restSettings())
 	}
 	return r.cpuSettings(to, set)
 }
