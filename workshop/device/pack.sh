@@ -41,7 +41,7 @@ make_ort() { wheels "$PWD/site" onnxruntime-gpu==1.31.1; }
 
 # FastAPI as baselines/fastapi/start.py wants it, and what PyTorch's environment lacks of open_clip; Triton's Python backend is built for NumPy 1.
 make_serve() {
-  wheels "$PWD/site" fastapi starlette uvicorn h11 click python-multipart httptools uvloop anyio idna pydantic==2.12.5 pydantic-core==2.41.5 \
+  wheels "$PWD/site" fastapi==0.165.0 starlette==1.10.0 uvicorn==0.54.0 h11 click python-multipart httptools uvloop anyio idna pydantic==2.14.4 pydantic-core==2.50.5 \
     annotated-types annotated-doc typing-extensions typing-inspection open_clip_torch timm ftfy wcwidth
   wheels "$PWD/triton" nvidia-pytriton==0.7.0 numpy==1.26.4
 }

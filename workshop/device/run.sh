@@ -29,19 +29,31 @@ program() {
   grep -E '^(PASS|FAIL|ok|panic)' "$out/$log.log" | tail -1
 }
 
-direct() { (cd "$root/baselines" && "$python" direct_ort.py --cache "$home/cache" --record "$out/direct-ort.jsonl" "$@") 2>>"$out/direct.err" | tee -a "$out/direct.md"; }
+direct() {
+  (cd "$root/baselines" && "$python" direct_ort.py --model "$(weights)" --cache "$home/cache" --record "$out/direct-ort.jsonl" "$@") >"$out/direct.part" 2>>"$out/direct.log" || failed=$((failed + 1))
+  tee -a "$out/direct.md" <"$out/direct.part"
+  rm "$out/direct.part"
+}
+
+# weights is a folder of them, so that what is built for one program serves the others.
+weights() {
+  [ -d "$home/weights" ] || "$bin/vitrine" model export synthetic --output "$home/weights" >&2
+  echo "$home/weights"
+}
 
 case ${1:-} in
 cuda)
   nvidia-smi -L | sed 's/ (UUID.*//'
   program driver internal/engine/cuda/driver driver
-  VITRINE_TORCH_PYTHON=$(command -v "$python") VITRINE_TORCH_DEVICE=cuda program torch internal/engine/torch torch
-  program onnxruntime internal/engine/onnxruntime onnxruntime-cuda -test.run '^(TestGolden|TestCompliance)$/(^|/)(cuda|cpu|opset)'
+  VITRINE_TORCH_PYTHON=$(command -v "$python")
+  export VITRINE_TORCH_PYTHON VITRINE_TORCH_DEVICE=cuda
+  program torch internal/engine/torch torch
+  program onnxruntime internal/engine/onnxruntime onnxruntime-cuda -test.run '^TestCompliance$/^(cpu|cuda)$|^TestGolden$//^(cpu$|cuda$|opset)'
   program onnxruntime internal/engine/onnxruntime onnxruntime-rest -test.skip '^(TestGolden|TestCompliance)$'
   program fleet internal/engine/fleet fleet -test.run 'OnCards'
   "$bin/vitrine" doctor --torch-python "$(command -v "$python")" >"$out/doctor.txt" 2>&1 || failed=$((failed + 1))
   ;;
-trt) program onnxruntime internal/engine/onnxruntime onnxruntime-trt -test.run '^(TestGolden|TestCompliance)$/(^|/)tensorrt' ;;
+trt) program onnxruntime internal/engine/onnxruntime onnxruntime-trt -test.run '^TestCompliance$/^tensorrt$|^TestGolden$//^tensorrt$' ;;
 direct)
   direct --provider cuda --precision fp32 --option use_tf32=1 --rounds 11 --runs 20 --pause 0.01
   direct --provider cuda --precision fp16 --cuda-graph --rounds 11 --runs 20 --pause 0.01
@@ -51,8 +63,7 @@ direct-trt) # the study's server plans the same sizes, and so finds the engine
   direct --provider tensorrt --precision fp16 --cuda-graph --rounds 11 --runs 20 --pause 0.01
   ;;
 study)
-  weights=$home/weights
-  [ -d "$weights" ] || "$bin/vitrine" model export synthetic --output "$weights"
+  weights=$(weights)
   [ -f "$home/model.onnx" ] || "$bin/vitrine" model export "$weights" --format onnx --output "$home/model.onnx"
   tv=$home/tv
   if [ ! -x "$tv/bin/python" ]; then
