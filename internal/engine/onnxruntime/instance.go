@@ -143,10 +143,7 @@ func (i *instance) compute(ctx context.Context, p *plan) error {
 	api := i.engine.library.api
 	told := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() { told <- api.Terminate(p.options) })
-	err := api.Run(p.session, p.options, p.binding)
-	if err == nil {
-		err = api.SynchronizeOutputs(p.binding)
-	}
+	err := i.execute(p)
 	if !stop() {
 		if failed := errors.Join(<-told, api.Unterminate(p.options)); failed != nil {
 			return fault.Wrap(fault.Unavailable, failed, "a run could not be ended")
@@ -159,6 +156,20 @@ func (i *instance) compute(ctx context.Context, p *plan) error {
 		return fault.Wrap(fault.Internal, err, "a batch could not be computed")
 	}
 	return nil
+}
+
+// execute runs a plan to its end. What a plug-in has memory of its own for was copied when it was bound.
+func (i *instance) execute(p *plan) error {
+	api := i.engine.library.api
+	if i.engine.options.Plugin != "" {
+		if err := api.BindInput(p.binding, i.engine.source.input, p.input); err != nil {
+			return err
+		}
+	}
+	if err := api.Run(p.session, p.options, p.binding); err != nil {
+		return err
+	}
+	return api.SynchronizeOutputs(p.binding)
 }
 
 // plan is the plan of a batch size, made where it is used for the first time.
