@@ -10,7 +10,7 @@ cd "$root"
 out=${OUT:-.dev/ort}
 part=${PART_MB:-46}
 python=${PYTHON:-python3}
-[ $# -gt 0 ] || set -- go ort serve trt
+[ $# -gt 0 ] || set -- go ort serve
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 

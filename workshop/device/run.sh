@@ -8,10 +8,12 @@ bin=$home/bin
 mkdir -p "$out"
 python=${PYTHON:-python3}
 
-# CUDA and cuDNN are those that PyTorch brings; TensorRT's libraries find each other beside themselves.
+# CUDA and cuDNN are those that PyTorch brings, TensorRT that of the bundle trt, or what baselines/tensorrt has brought.
 packages=$("$python" -c 'import os, torch; print(os.path.dirname(os.path.dirname(torch.__file__)))')
 nvidia=$(find "$packages/nvidia" -maxdepth 2 -name lib -type d | paste -sd: -)
-export LD_LIBRARY_PATH="$home/trt:$nvidia:${LD_LIBRARY_PATH:-}"
+tensorrt=$home/trt
+[ -d "$tensorrt" ] || tensorrt=$HOME/.cache/vitrine/tensorrt/lib
+export LD_LIBRARY_PATH="$tensorrt:$nvidia:${LD_LIBRARY_PATH:-}"
 export PYTHONPATH="$home/site" PYTHONUNBUFFERED=1 CUDA_MODULE_LOADING=LAZY
 library=$(find "$home/site/onnxruntime/capi" -name 'libonnxruntime.so.*' | sort | tail -1)
 export VITRINE_ONNXRUNTIME_LIBRARY="$library" VITRINE_ORTWORKER="$bin/ortworker" VITRINE="$bin/vitrine"
