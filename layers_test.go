@@ -35,6 +35,7 @@ var rules = []rule{
 	{"internal/engine", []string{"internal/preproc", "internal/batcher", "internal/service", "internal/front", "internal/lab"}, "an engine sees rows, never images or requests"},
 	{"internal/engine/fleet", []string{"internal/engine/cpu", "internal/engine/cuda", "internal/engine/null", "internal/engine/onnxruntime", "internal/engine/torch"}, "several devices behind one queue are the same for every engine"},
 	{"internal/engine/cuda/driver", []string{"internal/model", "internal/engine", "internal/fault"}, "a driver knows no model and no request"},
+	{"internal/engine/cuda/ipc", []string{"internal/model", "internal/tensor", "internal/oip"}, "memory of other processes, whatever lies there"},
 	{"internal/engine/cuda/kernels", []string{"internal/"}, "a leaf: machine code"},
 	{"internal/preproc", []string{"internal/engine", "internal/batcher", "internal/service", "internal/front", "internal/lab"}, "preprocessing writes a row and knows nothing of its fate"},
 	{"internal/batcher", []string{"internal/preproc", "internal/service", "internal/front", "internal/lab"}, "the queue orders finished rows"},

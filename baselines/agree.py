@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Do three load generators see the same server? `vitrine bench concurrency`, NVIDIA's perf_analyzer and a plain Python client.
 
-A server-bound load: `vitrine serve --engine cpu` computes one image at a time for --clients closed-loop clients, float32 tensors in
-the Open Inference Protocol, over HTTP (binary) and over gRPC. The three take turns in every round, the first of them rotating; each
-round's throughput and median latency are divided by Vitrine's laboratory's in the same round. Then a server that stalls for a second
-is measured in an open and in a closed loop, which shows coordinated omission.
+Two server-bound loads of --clients closed-loop clients, float32 tensors in the Open Inference Protocol, over HTTP (binary) and over
+gRPC: `vitrine serve --engine cpu`, which computes and so swings with whatever else the machine's host does, and `vitrine serve --engine
+null --null-latency 20ms --max-batch-size 1`, which takes 20 ms for each image and leaves the processors idle, so that the tools
+alone make the difference. The three take turns in every round, the first of them rotating; each round's throughput and median latency
+are divided by Vitrine's laboratory's in the same round. Then a server that stalls for a second is measured in an open and in a closed
+loop, which shows coordinated omission.
 
-    baselines/agree.py --record docs/records/agree.jsonl      # under four minutes
+    baselines/agree.py --record docs/records/agree.jsonl      # about seven minutes
     baselines/method_tables.py                                # writes the tables into docs/method.md
 
 Needs Go (or $VITRINE), and perf_analyzer's download on the first run. Python's gRPC client is measured where this interpreter has
@@ -30,7 +32,8 @@ import common
 
 MODEL = "openclip_vit_b32"
 TENSOR = 3 * 224 * 224 * 4
-SERVER_FLAGS = ["--model", "synthetic", "--engine", "cpu", "--access-log=false"]
+SERVER_FLAGS = ["--model", "synthetic", "--access-log=false"]
+SERVERS = {"20 ms an image": ["--engine", "null", "--null-latency", "20ms", "--max-batch-size", "1"], "CPU engine": ["--engine", "cpu"]}
 
 
 def free_ports(n):
@@ -198,19 +201,20 @@ TOOLS = {"vitrine bench": laboratory, "perf_analyzer": perf_analyzer, "Python": 
 
 
 def compare(a, keep):
-    ports = free_ports(2)
-    server = Server([a.vitrine, "serve", *SERVER_FLAGS, "--http", f"127.0.0.1:{ports[0]}", "--grpc", f"127.0.0.1:{ports[1]}", "--metrics", "off"],
-                    ports[0], "/readyz")
-    try:
-        skipped = set() if has_grpc() else {("gRPC", "Python")}
-        for round_ in range(a.rounds):
-            for protocol in a.protocols:
-                tools = list(TOOLS)[round_ % 3:] + list(TOOLS)[:round_ % 3]
-                for tool in tools:
-                    if (protocol, tool) not in skipped:
-                        keep(measure="agreement", round=round_, protocol=protocol, tool=tool, **TOOLS[tool](a, protocol, ports))
-    finally:
-        server.stop()
+    skipped = set() if has_grpc() else {("gRPC", "Python")}
+    for name, flags in SERVERS.items():
+        ports = free_ports(2)
+        server = Server([a.vitrine, "serve", *SERVER_FLAGS, *flags, "--http", f"127.0.0.1:{ports[0]}", "--grpc", f"127.0.0.1:{ports[1]}", "--metrics", "off"],
+                        ports[0], "/readyz")
+        try:
+            for round_ in range(a.rounds):
+                for protocol in a.protocols:
+                    tools = list(TOOLS)[round_ % 3:] + list(TOOLS)[:round_ % 3]
+                    for tool in tools:
+                        if (protocol, tool) not in skipped:
+                            keep(measure="agreement", server=name, round=round_, protocol=protocol, tool=tool, **TOOLS[tool](a, protocol, ports))
+        finally:
+            server.stop()
 
 
 def stall(a, keep):
@@ -233,7 +237,7 @@ def manifest(a):
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=common.ROOT, capture_output=True, text=True).stdout.strip()
     return {"measure": "manifest", "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "commit": commit, "cpu": cpu,
             "cores": os.cpu_count(), "load": os.getloadavg(), "clients": a.clients, "seconds": a.seconds, "rounds": a.rounds,
-            "stall_seconds": a.stall_seconds, "server": ["vitrine", "serve", *SERVER_FLAGS]}
+            "stall_seconds": a.stall_seconds, "servers": {name: ["vitrine", "serve", *SERVER_FLAGS, *flags] for name, flags in SERVERS.items()}}
 
 
 def main():

@@ -40,15 +40,16 @@ def machine(m):
 def agreement(records):
     m, runs = records[0], [r for r in records if r["measure"] == "agreement"]
     rows = []
-    for protocol in dict.fromkeys(r["protocol"] for r in runs):
-        own = {r["round"]: r for r in runs if r["protocol"] == protocol and r["tool"] == "vitrine bench"}
-        for tool in dict.fromkeys(("vitrine bench", *(r["tool"] for r in runs if r["protocol"] == protocol))):
-            theirs = [r for r in runs if r["protocol"] == protocol and r["tool"] == tool]
+    for server, protocol in dict.fromkeys((r["server"], r["protocol"]) for r in runs):
+        here = [r for r in runs if (r["server"], r["protocol"]) == (server, protocol)]
+        own = {r["round"]: r for r in here if r["tool"] == "vitrine bench"}
+        for tool in dict.fromkeys(("vitrine bench", *(r["tool"] for r in here))):
+            theirs = [r for r in here if r["tool"] == tool]
             median = lambda key: statistics.median(r[key] for r in theirs)
             compared = ["1", "1"] if tool == "vitrine bench" else [ratio([r[k] / own[r["round"]][k] for r in theirs]) for k in ("per_second", "p50_ms")]
-            rows.append([protocol, tool, f"{median('per_second'):.2f}", f"{median('p50_ms'):.2f}", *compared])
+            rows.append([server, protocol, tool, f"{median('per_second'):.2f}", f"{median('p50_ms'):.2f}", *compared])
     return "\n".join([f"{m['clients']} clients in a closed loop, {m['rounds']} rounds of {m['seconds']:g} s, tools in turn; medians over rounds, ratios to `vitrine bench` of the same round.", machine(m), "",
-                      table(["protocol", "tool", "requests/s", "p50 ms", "throughput ratio (95 %)", "p50 ratio (95 %)"], rows)])
+                      table(["server", "protocol", "tool", "requests/s", "p50 ms", "throughput ratio (95 %)", "p50 ratio (95 %)"], rows)])
 
 
 def stall(records):

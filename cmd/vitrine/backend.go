@@ -207,6 +207,9 @@ func (o *plantOptions) remake(ctx context.Context, b *backend, d fleet.Device, h
 	if m.WeightsHash != hash {
 		return nil, errors.New("the weights have changed since the model was loaded")
 	}
+	if b == &cudaBackend {
+		sharedCards.Forget(d.GPU) // the driver makes no new context while one that is lost is held
+	}
 	return b.make(o, m, d)
 }
 

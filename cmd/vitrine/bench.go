@@ -232,9 +232,10 @@ cost of it.`,
 	},
 	{
 		name: "idle", short: "What a server takes without load: memory, power", wire: true, starts: true,
-		long:    `Idle sends nothing and reads the server's metrics once a second: memory, utilisation, power.`,
-		example: `  vitrine bench idle --metrics-url http://127.0.0.1:8002/metrics --duration 30s`,
-		block:   simply(record.Idle),
+		long: `Idle sends nothing and reads the metrics of the server and of its cards once a second: memory, utilisation, power.`,
+		example: `  vitrine bench idle --metrics-url http://127.0.0.1:8002/metrics --duration 30s
+  vitrine bench idle --target http://gpu-host:8000 --device-metrics-url http://gpu-host:9400/metrics`,
+		block: simply(record.Idle),
 	},
 	{
 		name: "compute", short: "An engine in this process, without a server", inProcess: true,

@@ -226,7 +226,7 @@ func (b *benchRun) engineOf(t *plan.Target) (e engineFlags, err error) {
 		return e, cli.Usage{Err: fmt.Errorf("target %q: %w", t.Name, err)}
 	}
 	e.name, e.precision = t.Engine.Name, cmp.Or(t.Engine.Precision, "auto")
-	e.threads, e.instances, e.maxBatch = t.Engine.Threads, max(t.Engine.Instances, 1), cmp.Or(t.Engine.MaxBatch, 32)
+	e.threads, e.instances, e.maxBatch = t.Engine.Threads, max(t.Engine.Instances, 1), t.Engine.MaxBatch
 	return e, nil
 }
 

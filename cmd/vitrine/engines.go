@@ -37,15 +37,22 @@ type backend struct {
 	memory func(o *plantOptions, m *model.Model, d fleet.Device) (int64, error)
 }
 
-// cudaBackend takes no memory of the host that would be worth counting.
+// cudaBackend takes pinned memory of the host.
 var cudaBackend = backend{
 	name: "cuda", about: "native, on NVIDIA GPUs", precisions: []engine.Precision{engine.FP32, engine.BF16, engine.FP16}, check: checkCUDA,
 	gpus: func(*engineFlags, []int) ([]int, error) { return allCards() },
 	make: func(o *plantOptions, m *model.Model, d fleet.Device) (engine.Engine, error) {
-		return cuda.New(m, cuda.Options{Device: d.GPU, Precision: engine.Precision(o.engine.precision),
-			Instances: max(d.Instances, gpuInstances), MaxBatch: o.engine.maxBatch, Logger: o.log})
+		return cuda.New(m, o.cudaOptions(d))
 	},
-	memory: func(*plantOptions, *model.Model, fleet.Device) (int64, error) { return 0, nil },
+	memory: func(o *plantOptions, m *model.Model, d fleet.Device) (int64, error) {
+		return cuda.Estimate(m.Config, o.cudaOptions(d))
+	},
+}
+
+// cudaOptions are those of one card.
+func (o *plantOptions) cudaOptions(d fleet.Device) cuda.Options {
+	return cuda.Options{Device: d.GPU, Precision: engine.Precision(o.engine.precision), Instances: max(d.Instances, gpuInstances),
+		MaxBatch: o.engine.maxBatch, PinnedMemory: int64(o.engine.pinned), Logger: o.log}
 }
 
 var cpuBackend = backend{
@@ -105,7 +112,7 @@ var nullBackend = backend{
 	make: func(o *plantOptions, m *model.Model, d fleet.Device) (engine.Engine, error) {
 		c := m.Config
 		return null.New(null.Options{Width: c.ImageSize, Height: c.ImageSize, Dim: c.EmbedDim,
-			MaxBatch: o.engine.maxBatch, InFlight: d.Instances}), nil
+			MaxBatch: o.engine.maxBatch, InFlight: d.Instances, Latency: o.engine.nullLatency}), nil
 	},
 	memory: func(*plantOptions, *model.Model, fleet.Device) (int64, error) { return 0, nil },
 }

@@ -28,17 +28,22 @@ func (m *modelFlags) define(fs *pflag.FlagSet) {
 			"config.json, or ONNX), hub:owner/name[@revision], synthetic, or synthetic:ARCHITECTURE such as synthetic:ViT-B-16")
 		fs.StringVar(&m.name, "model-name", "", "open_clip `NAME` that the model answers to, where its folder does not tell (ViT-B-32)")
 		fs.StringVar(&m.tag, "pretrained", "", "open_clip `TAG` that the model answers to, where its folder does not tell (openai)")
-		fs.Uint64Var(&m.seed, "synthetic-seed", 0, "`number` that synthetic weights are counted from")
+		fs.Uint64Var(&m.seed, "synthetic-seed", 0, "`number` that synthetic weights are made from: the same number makes the same weights")
 		fs.BoolVar(&m.outliers, "synthetic-outliers", false, "plant channels of large magnitude in synthetic weights, as trained transformers have them")
 	})
 }
+
+// largestBatch is the most that --max-batch-size takes.
+const largestBatch = 4096
 
 // engineFlags choose what computes. They mean the same in every command.
 type engineFlags struct {
 	name, precision    string
 	threads, instances int
 	maxBatch           int
+	pinned             cli.Bytes
 	torch              torchFlags
+	nullLatency        time.Duration
 	onnx               onnxFlags
 }
 
@@ -54,12 +59,15 @@ func (e *engineFlags) define(fs *pflag.FlagSet) {
 	cli.Group(fs, "Engine", func(fs *pflag.FlagSet) {
 		fs.Var(cli.NewChoice(&e.name, autoEngine, engineNames()...), "engine",
 			"what computes: auto is what vitrine doctor --tune found fastest for the precision, else an NVIDIA GPU (cuda) before the processor (cpu); "+
-				"onnxruntime computes on the processor, behind a colon with another of its providers, and is auto's choice for an ONNX file; torch is PyTorch in a Python worker; null answers at once with vectors that mean nothing, to measure the rest")
+				"onnxruntime computes on the processor, behind a colon with another of its providers, and is auto's choice for an ONNX file; torch is PyTorch in a Python worker; null computes nothing: its vectors mean nothing, and the rest can be measured")
 		fs.Var(cli.NewChoice(&e.precision, "auto", precisionNames...), "precision",
-			"numbers that the engine computes with: auto is fp16 on a GPU, bf16 where the processor has it; part of the space id")
-		fs.Var(cli.NewCount(&e.instances, 1, 1, 1024), "instances", "batches that are computed at the same time: on each GPU, at least 2, or on the processor, where they share the threads")
-		fs.Var(cli.NewCount(&e.threads, 0, 0, 4096), "threads", "threads that compute, all instances together; 0 is one for each processor")
-		fs.Var(cli.NewCount(&e.maxBatch, 32, 1, 4096), "max-batch-size", "`images` of the largest batch")
+			"numbers that the engine computes with: auto is fp16 on a GPU, bf16 where the processor has instructions for it, else fp32; part of the space id")
+		fs.Var(cli.NewCount(&e.instances, 1, 1, 1024), "instances", "batches that are computed at the same time: on each GPU, where 1 means 2 so that pixels move while a batch is computed, or on the processor, where they share the threads")
+		fs.Var(cli.NewCount(&e.threads, 0, 0, 4096), "threads", "threads that compute on the processor, all instances together; 0 is one for each processor")
+		fs.Var(cli.NewCount(&e.maxBatch, 0, 0, largestBatch), "max-batch-size",
+			"`images` of the largest batch; 0 is what the engine prefers: 32, and on a GPU with --engine cuda 256 of ViT-B/32, fewer of larger models")
+		fs.Var(&e.pinned, "pinned-memory", "`bytes` of host memory that each GPU of --engine cuda may pin for images of requests under way; more get 429; 0 is 1 GiB, or a quarter of --memory-budget where that is less")
+		fs.DurationVar(&e.nullLatency, "null-latency", 0, "`time` that --engine null takes for a batch of any size, as a card of known speed would; 0 answers at once")
 		fs.StringVar(&e.torch.python, "torch-python", defaultPython, "`PATH` of a Python that has torch, for --engine torch")
 		fs.Var(cli.NewChoice(&e.torch.device, "auto", "auto", "cpu", "cuda"), "torch-device", "`DEVICE` of --engine torch: cpu, cuda (the cards of --gpus), or auto: cuda where there are cards")
 		fs.BoolVar(&e.torch.compile, "torch-compile", false, "torch.compile for --engine torch: faster, after minutes of compilation for each batch size (1, 2, 4 and so on)")
@@ -82,7 +90,7 @@ func (i *imageFlags) define(fs *pflag.FlagSet) {
 	cli.Group(fs, "Images", func(fs *pflag.FlagSet) {
 		fs.Var(cli.NewCount(&i.workers, 0, 0, 4096), "decode-workers", "`images` that are decoded at the same time; 0 is one for each processor")
 		fs.Var(&i.memory, "decode-memory", "memory of all images being decoded, outside Go's heap included; more wait. The collector may hold about as much again until its next turn")
-		fs.Var(&i.maxBytes, "max-image-size", "`bytes` of the largest image file")
+		fs.Var(&i.maxBytes, "max-image-size", "`bytes` of the largest image file, encoded")
 		fs.Var(cli.NewCount(&i.maxPixels, 50_000_000, 1, math.MaxInt), "max-pixels", "`pixels` of the largest image, checked before it is decoded")
 		fs.BoolVar(&i.rotate, "exif-rotate", false, "turn images upright as their EXIF says; open_clip does not, so this is another space")
 		fs.Var(cli.NewChoice(&i.jpeg, "auto", "auto", "go", "turbo"), "jpeg",
@@ -101,11 +109,11 @@ type batchFlags struct {
 
 func (b *batchFlags) define(fs *pflag.FlagSet) {
 	cli.Group(fs, "Batching (as in Triton: whenever an instance is free it takes what waits)", func(fs *pflag.FlagSet) {
-		fs.IntSliceVar(&b.preferred, "preferred-batch-size", nil, "`sizes`, separated by commas, that are formed where they can be")
-		fs.DurationVar(&b.delay, "max-queue-delay", 0, "longest `time` that a free instance waits for a larger batch")
-		fs.Var(cli.NewCount(&b.queue, 1024, 0, math.MaxInt), "max-queue-size", "`requests` that may wait; more get 429; 0 is no limit")
-		fs.DurationVar(&b.timeout, "timeout", 0, "longest `time` in the queue, then 504; 0 is no limit")
-		fs.Var(cli.NewCount(&b.levels, 0, 0, 1024), "priority-levels", "levels that requests may ask for, 1 the highest; 0 is one level for all")
+		fs.IntSliceVar(&b.preferred, "preferred-batch-size", nil, "`sizes` of batches, separated by commas: a free instance takes the largest of them that the queue fills, and what is beyond it stays")
+		fs.DurationVar(&b.delay, "max-queue-delay", 0, "longest `time` that an image waits for a batch of a preferred size, or a full one where none is preferred, while an instance is free")
+		fs.Var(cli.NewCount(&b.queue, 1024, 0, math.MaxInt), "max-queue-size", "`requests` that may wait for an instance, where each image of a request counts; more get 429 (/v2: 503, gRPC: UNAVAILABLE); 0 is no limit")
+		fs.DurationVar(&b.timeout, "timeout", 0, "longest `time` in the queue, then 504 (/v2: 503, gRPC: UNAVAILABLE); 0 is no limit")
+		fs.Var(cli.NewCount(&b.levels, 0, 0, 1024), "priority-levels", "levels of priority that requests may ask for, 1 the highest and the last the default; 0 is one level for all")
 	})
 }
 

@@ -53,7 +53,9 @@ func (s *server) newOIP() (*oip.Server, error) {
 			return nil, err
 		}
 	}
-	return oip.NewServer(registry, s.log), nil
+	server := oip.NewServer(registry, s.log)
+	server.Regions.Card = s.o.engine.cardMemory()
+	return server, nil
 }
 
 // gpus are the numbers of the cards among devices.

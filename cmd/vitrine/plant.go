@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/vitrine-project/vitrine/internal/batcher"
+	"github.com/vitrine-project/vitrine/internal/cli"
 	"github.com/vitrine-project/vitrine/internal/engine"
 	"github.com/vitrine-project/vitrine/internal/engine/fleet"
 	"github.com/vitrine-project/vitrine/internal/model"
@@ -208,7 +210,19 @@ func (o *plantOptions) batching() batcher.Config {
 	}
 }
 
+// checkBatching refuses what the flags leave to the engine and the engine does not take.
+func (o *plantOptions) checkBatching(spec engine.Spec) error {
+	outside := func(n int) bool { return n > spec.MaxBatch }
+	if o.queue != nil || !slices.ContainsFunc(o.batch.preferred, outside) {
+		return nil
+	}
+	return cli.Usage{Err: fmt.Errorf("--preferred-batch-size: want sizes from 1 to --max-batch-size, which engine %s puts at %d", spec.Name, spec.MaxBatch)}
+}
+
 func (o *plantOptions) newImages(meta service.Metadata, e engine.Engine, p *preproc.Pipeline) (*service.Images, error) {
+	if err := o.checkBatching(e.Spec()); err != nil {
+		return nil, err
+	}
 	return service.New(service.Options{
 		Name: meta.Name, Version: meta.Version, Engine: e, Pipeline: p, Metadata: meta,
 		DecodeWorkers: o.image.workers, DecodeMemory: int64(o.image.memory), Metrics: o.metrics, Logger: o.log,

@@ -2,16 +2,16 @@
 # Makes the committed results of a study's record: the record itself, its document as Markdown and HTML, the chart of throughput
 # against concurrency, and the headline table between the README's markers.
 #
-#   docs/results/collect.sh results/reference-cpu-short.jsonl.zst       # make results EDITION=cpu-short
+#   docs/results/collect.sh results/reference-cpu.jsonl.zst       # make results
 #
 # Needs bin/vitrine (make build) and Python 3. Nothing is measured and nothing is typed: everything comes from the record. A record
-# beyond 3 MB is refused, since the repository keeps it for ever.
+# beyond 4 MB is refused, since the repository keeps it for ever.
 set -eu
 record=$1
 root=$(cd "$(dirname "$0")/../.." && pwd)
 here=$root/docs/results
 python=${PYTHON:-python3}
-[ "$(wc -c <"$record")" -le 3000000 ] || { echo "collect: $record is larger than 3 MB" >&2; exit 1; }
+[ "$(wc -c <"$record")" -le 4000000 ] || { echo "collect: $record is larger than 4 MB" >&2; exit 1; }
 temp=$(mktemp -d)
 trap 'rm -rf "$temp"' EXIT
 cp "$record" "$here/reference.jsonl.zst"

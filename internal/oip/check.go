@@ -261,8 +261,19 @@ func checkOutputs(meta *Metadata, r *Request) error {
 	return nil
 }
 
+// prefixed puts a string's length before it, in the string's own memory where that has room: a raw request's
+// body is there for nothing else, and moving an image costs less than memory for a second one.
+func prefixed(s []byte) []byte {
+	n := len(s)
+	s = append(s, 0, 0, 0, 0)
+	copy(s[4:], s[:n])
+	binary.LittleEndian.PutUint32(s, uint32(n))
+	return s
+}
+
 // completeRaw gives a raw request the name, type and shape that its one input's bytes imply: a batch
-// of one, at most one dimension that varies, BYTES without their length.
+// of one, at most one dimension that varies, BYTES without their length. It uses the bytes up: a model sees
+// them with their length, and Data must not be sent again.
 func completeRaw(meta *Metadata, r *Request, batched bool) error {
 	if len(meta.Inputs) != 1 {
 		return r.refuse("Raw request must only have 1 input (found %d) to be deduced but got %d inputs in '%s' model configuration", 1, len(meta.Inputs), meta.Name)
@@ -287,7 +298,7 @@ func completeRaw(meta *Metadata, r *Request, batched bool) error {
 		if free >= 0 || fixed != 1 {
 			return r.refuse("For BYTE datatype raw input '%s', the model must have input shape [1]", spec.Name)
 		}
-		in.Data = append(binary.LittleEndian.AppendUint32(make([]byte, 0, 4+len(in.Data)), uint32(len(in.Data))), in.Data...)
+		in.Data = prefixed(in.Data)
 		return nil
 	}
 	if free >= 0 && fixed > 0 {

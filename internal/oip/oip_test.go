@@ -130,7 +130,7 @@ func TestUnloadWaitsForRequests(t *testing.T) {
 	if _, err := s.Models.Get("m", "1"); err != nil {
 		t.Error(err)
 	}
-	want(t, s.Models.Load(t.Context(), "z", "", nil), fault.Internal, "failed to load 'z', failed to poll from model repository")
+	want(t, s.Models.Load(t.Context(), "z", "", nil), fault.Mistaken, "failed to load 'z', failed to poll from model repository")
 	want(t, s.Models.Load(t.Context(), "m", "{}", nil), fault.Unimplemented, "no other configuration")
 	want(t, NewRegistry(nil).Unload("m"), fault.Unavailable, "explicit model load / unload is not allowed")
 }
@@ -236,7 +236,7 @@ func TestSharedMemory(t *testing.T) {
 	if _, err := s.Regions.read(&Memory{"r", 0, 8}); err == nil || !strings.Contains(err.Error(), "made smaller") {
 		t.Error(err)
 	}
-	if err := guardedCopy(make([]byte, 8), s.Regions.regions["r"].memory[:8], "r"); err == nil {
+	if err := guardedCopy(make([]byte, 8), s.Regions.regions["r"].memory.(*mapped).memory[:8], "r"); err == nil {
 		t.Error("memory that is gone was read")
 	}
 	s.Regions.Unregister("r")

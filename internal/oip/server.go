@@ -21,7 +21,7 @@ func NewServer(models *Registry, log *slog.Logger) *Server {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{Models: models, Regions: NewRegions(), Trace: NewTraceSettings(), Logging: NewLogSettings(), log: log}
+	return &Server{Models: models, Regions: NewRegions(log), Trace: NewTraceSettings(), Logging: NewLogSettings(), log: log}
 }
 
 // Call is a request that was checked against its model and not answered yet.

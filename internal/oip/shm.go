@@ -1,24 +1,15 @@
 package oip
 
 import (
-	"errors"
-	"math"
-	"os"
-	"path/filepath"
-	"runtime/debug"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/vitrine-project/vitrine/internal/fault"
 )
 
-// shmRoot is where POSIX shared memory objects are files.
-const shmRoot = "/dev/shm"
-
-// RegionStatus describes a registered region.
+// RegionStatus describes a registered region of system memory.
 type RegionStatus struct {
 	Name     string `json:"name"`
 	Key      string `json:"key"`
@@ -26,210 +17,183 @@ type RegionStatus struct {
 	ByteSize uint64 `json:"byte_size"`
 }
 
-// Regions are the system shared memory regions that clients registered.
+// Regions are the shared memory regions that clients registered: system memory, and memory of cards. A name
+// is one of the two.
 type Regions struct {
-	mu      sync.RWMutex
+	Card OpenCard // nil where no engine computes on cards; set before the first request
+
+	log     *slog.Logger
 	root    string
+	mu      sync.RWMutex
 	regions map[string]*region
 }
 
-// region is a mapped part of a shared memory object. The client may shrink the object at any time, so
-// every access is guarded against the fault that the machine then raises.
+// region is a registered region, with a status of its kind.
 type region struct {
-	status RegionStatus
-	memory []byte
-	file   *os.File
+	name   string
+	size   uint64
+	memory backing
 	users  sync.WaitGroup
+	system *RegionStatus
+	card   *CUDARegionStatus
 }
 
-// NewRegions returns no regions.
-func NewRegions() *Regions { return &Regions{root: shmRoot, regions: map[string]*region{}} }
+// backing is where a region's bytes are. Offsets and lengths are inside of the region.
+type backing interface {
+	// reaches makes sure that the bytes up to end are still there.
+	reaches(end uint64) error
+	read(to []byte, offset uint64) error
+	write(from []byte, offset uint64) error
+	close() error
+}
+
+// NewRegions returns no regions. The log is told what clients are not.
+func NewRegions(log *slog.Logger) *Regions {
+	return &Regions{log: log, root: shmRoot, regions: map[string]*region{}}
+}
 
 // Register maps size bytes at offset of the shared memory object key under a name.
 func (g *Regions) Register(name, key string, offset, size uint64) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if _, ok := g.regions[name]; ok {
-		return fault.New(fault.Exists, "shared memory region '%s' already in manager", name)
+	if err := g.vacant(name); err != nil {
+		return err
 	}
-	r, err := mapRegion(g.root, name, key, offset, size)
+	m, err := mapObject(g.root, name, key, offset, size)
 	if err != nil {
 		return err
 	}
-	r.status = RegionStatus{Name: name, Key: key, Offset: offset, ByteSize: size}
-	g.regions[name] = r
+	err = g.add(&region{name: name, size: size, memory: m, system: &RegionStatus{Name: name, Key: key, Offset: offset, ByteSize: size}})
+	if err != nil {
+		g.closed(name, m.close())
+	}
+	return err
+}
+
+// vacant makes sure that a name is free, for the time being.
+func (g *Regions) vacant(name string) error {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if _, ok := g.regions[name]; ok {
+		return fault.New(fault.Exists, "shared memory region '%s' already in manager", name)
+	}
 	return nil
 }
 
-// noRegion are Triton's answers, internal errors though they are the client's.
-func noRegion(verb, key string) error {
-	return fault.New(fault.Internal, "%s shared memory region: '%s'", verb, key)
+func (g *Regions) add(r *region) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if _, ok := g.regions[r.name]; ok {
+		return fault.New(fault.Exists, "shared memory region '%s' already in manager", r.name)
+	}
+	g.regions[r.name] = r
+	return nil
 }
 
-// mapRegion opens and maps. A key is a name of one part, and never a path; an offset is a multiple of
-// the page size, as Triton needs it.
-func mapRegion(root, name, key string, offset, size uint64) (*region, error) {
-	object := strings.TrimLeft(key, "/")
-	if object == "" || object == "." || object == ".." || strings.ContainsAny(object, "/\x00") {
-		return nil, noRegion("Unable to open", key)
-	}
-	fd, err := unix.Open(filepath.Join(root, object), unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, noRegion("Unable to open", key)
-	}
-	file := os.NewFile(uintptr(fd), object)
-	r, err := mapFile(file, offset, size)
-	if err != nil {
-		_ = file.Close() // nothing was written
-		if errors.Is(err, errObject) {
-			return nil, noRegion("Invalid", key)
-		}
-		return nil, fault.New(fault.Invalid, "failed to register shared memory region '%s': %s", name, err)
-	}
-	return r, nil
-}
+// Unregister unmaps a region of system memory; one that is not there is no error, as in Triton. An empty
+// name is all.
+func (g *Regions) Unregister(name string) { g.remove(name, false) }
 
-var (
-	errObject  = errors.New("not an object of this size")
-	errOutside = errors.New("invalid args")
-	errPage    = errors.New("unable to process address spaceInvalid argument") // Triton's own text
-)
-
-func mapFile(file *os.File, offset, size uint64) (*region, error) {
-	length, err := regularSize(file)
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case size == 0 || size > math.MaxInt || offset > math.MaxInt64-size:
-		return nil, errObject
-	case offset > length || size > length-offset:
-		return nil, errOutside
-	case offset%uint64(os.Getpagesize()) != 0:
-		return nil, errPage
-	}
-	memory, err := unix.Mmap(int(file.Fd()), int64(offset), int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return nil, err
-	}
-	return &region{memory: memory, file: file}, nil
-}
-
-func regularSize(file *os.File) (uint64, error) {
-	info, err := file.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return 0, errObject
-	}
-	return uint64(info.Size()), nil
-}
-
-// Unregister unmaps a region; one that is not there is no error, as in Triton. An empty name is all.
-func (g *Regions) Unregister(name string) {
+// remove takes regions of one kind out, and closes each when nobody uses it any more.
+func (g *Regions) remove(name string, card bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for n, r := range g.regions {
-		if name == "" || n == name {
+		if (name == "" || n == name) && (r.card != nil) == card {
 			delete(g.regions, n)
-			go r.close()
+			go func() {
+				r.users.Wait()
+				g.closed(n, r.memory.close())
+			}()
 		}
 	}
 }
 
-func (r *region) close() {
-	r.users.Wait()
-	_ = unix.Munmap(r.memory) // a mapping of ours always unmaps
-	_ = r.file.Close()        // nothing was written through it
+// closed tells the log of memory that could not be given back.
+func (g *Regions) closed(name string, err error) {
+	if err != nil {
+		g.log.Error("shared memory cannot be closed", "region", name, "error", err)
+	}
 }
 
-// Status lists the regions by name; a name that is not empty must be one of them.
+// Status lists the regions of system memory by name; a name that is not empty must be one of them.
 func (g *Regions) Status(name string) ([]RegionStatus, error) {
+	found, err := g.list(name, false)
+	all := make([]RegionStatus, 0, len(found))
+	for _, r := range found {
+		all = append(all, *r.system)
+	}
+	return all, err
+}
+
+// kinds are Triton's names of system memory and memory of cards: in an error, and as what one is registered.
+var kinds = map[bool][2]string{false: {"system", "system shared memory"}, true: {"cuda", "CUDA shared memory"}}
+
+// list finds the regions of one kind.
+func (g *Regions) list(name string, card bool) (found []*region, err error) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	all := []RegionStatus{}
 	for n, r := range g.regions {
-		if name == "" || n == name {
-			all = append(all, r.status)
+		if (name == "" || n == name) && (r.card != nil) == card {
+			found = append(found, r)
 		}
 	}
-	if name != "" && len(all) == 0 {
-		return nil, fault.New(fault.NotFound, "Unable to find system shared memory region: '%s'", name)
+	switch r := g.regions[name]; {
+	case name == "" || found != nil:
+	case r != nil:
+		return nil, fault.New(fault.NotFound, "The region named '%s' is registered as %s, not %s", name, kinds[!card][1], kinds[card][1])
+	default:
+		return nil, fault.New(fault.NotFound, "Unable to find %s shared memory region: '%s'", kinds[card][0], name)
 	}
-	slices.SortFunc(all, func(a, b RegionStatus) int { return strings.Compare(a.Name, b.Name) })
-	return all, nil
+	slices.SortFunc(found, func(a, b *region) int { return strings.Compare(a.name, b.name) })
+	return found, nil
 }
 
-// use finds the bytes of m; done must be called after their last use.
-func (g *Regions) use(m *Memory) (b []byte, done func(), err error) {
+// use finds the region of m, which lies inside; the region's users must be told after its last use.
+func (g *Regions) use(m *Memory) (*region, error) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	r := g.regions[m.Region]
 	if r == nil {
-		return nil, nil, fault.New(fault.NotFound, "Unable to find shared memory region: '%s'", m.Region)
+		return nil, fault.New(fault.NotFound, "Unable to find shared memory region: '%s'", m.Region)
 	}
-	total := r.status.ByteSize
-	if m.Offset >= total {
-		return nil, nil, fault.New(fault.Invalid, "Invalid offset for shared memory region: '%s'", m.Region)
+	if m.Offset >= r.size {
+		return nil, fault.New(fault.Invalid, "Invalid offset for shared memory region: '%s'", m.Region)
 	}
-	if m.Size == 0 || m.Size > total-m.Offset {
-		return nil, nil, fault.New(fault.Invalid, "Invalid offset + byte size for shared memory region: '%s'", m.Region)
+	if m.Size == 0 || m.Size > r.size-m.Offset {
+		return nil, fault.New(fault.Invalid, "Invalid offset + byte size for shared memory region: '%s'", m.Region)
 	}
-	length, err := regularSize(r.file)
-	if err != nil || length < r.status.Offset+m.Offset+m.Size {
-		return nil, nil, fault.New(fault.Invalid, "shared memory region '%s' was made smaller than it was registered", m.Region)
+	if err := r.memory.reaches(m.Offset + m.Size); err != nil {
+		return nil, err
 	}
 	r.users.Add(1)
-	return r.memory[m.Offset : m.Offset+m.Size : m.Offset+m.Size], r.users.Done, nil
+	return r, nil
 }
 
 // exists makes sure that the region and the part of it that m names are there.
 func (g *Regions) exists(m *Memory) error {
-	_, done, err := g.use(m)
+	r, err := g.use(m)
 	if err == nil {
-		done()
+		r.users.Done()
 	}
 	return err
 }
 
 // read copies the bytes of m out of its region.
 func (g *Regions) read(m *Memory) ([]byte, error) {
-	from, done, err := g.use(m)
+	r, err := g.use(m)
 	if err != nil {
 		return nil, err
 	}
-	defer done()
-	b := make([]byte, len(from))
-	return b, guardedCopy(b, from, m.Region)
+	defer r.users.Done()
+	b := make([]byte, m.Size)
+	return b, r.memory.read(b, m.Offset)
 }
 
-// write copies b to the start of m.
+// write copies b to the start of m, which is as large or larger.
 func (g *Regions) write(m *Memory, b []byte) error {
-	to, done, err := g.use(m)
+	r, err := g.use(m)
 	if err != nil {
 		return err
 	}
-	defer done()
-	return guardedCopy(to, b, m.Region)
-}
-
-// guardedCopy is copy between memory that another process may take away: the fault becomes an error.
-func guardedCopy(dst, src []byte, name string) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if recover() != nil {
-			err = fault.New(fault.Invalid, "shared memory region '%s' was made smaller while it was used", name)
-		}
-	}()
-	copy(dst, src)
-	return nil
-}
-
-// ErrCUDA is the answer to a request that would register CUDA shared memory.
-var ErrCUDA = fault.New(fault.Unimplemented, "CUDA shared memory is not supported: this server has no CUDA engine")
-
-// CUDAStatus lists the CUDA regions: none.
-func CUDAStatus(name string) ([]RegionStatus, error) {
-	if name != "" {
-		return nil, fault.New(fault.NotFound, "Unable to find cuda shared memory region: '%s'", name)
-	}
-	return []RegionStatus{}, nil
+	defer r.users.Done()
+	return r.memory.write(b, m.Offset)
 }

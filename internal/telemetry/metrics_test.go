@@ -138,7 +138,7 @@ func TestReasonOf(t *testing.T) {
 	for kind, want := range map[fault.Kind]Reason{
 		fault.Exhausted: Rejected, fault.Timeout: Rejected, fault.Unavailable: Rejected,
 		fault.Canceled: Cancelled, fault.Internal: Backend,
-		fault.Invalid: Other, fault.TooLarge: Other, fault.UnsupportedMedia: Other, fault.Unimplemented: Other,
+		fault.Invalid: Other, fault.TooLarge: Other, fault.UnsupportedMedia: Other, fault.Unimplemented: Other, fault.Mistaken: Other,
 	} {
 		if got := ReasonOf(fmt.Errorf("x: %w", fault.New(kind, "y"))); got != want {
 			t.Errorf("%v: %v, want %v", kind, got, want)
@@ -231,6 +231,7 @@ func TestAccessLog(t *testing.T) {
 	})
 	for i, err := range []error{
 		fault.New(fault.Invalid, "not an image").In("images").At(1), fault.New(fault.Exhausted, "queue full"), errors.New("boom"),
+		fault.New(fault.Mistaken, "no JSON"),
 	} {
 		AccessLog(l, &Record{
 			ID: fmt.Sprint("e", i), Protocol: "grpc", Route: "ModelInfer", Code: 3, Err: err,

@@ -24,7 +24,7 @@ type Options struct {
 	Precision engine.Precision // Auto (also ""), engine.FP32 or engine.BF16
 	Threads   int              // of all instances together; 0 means one a processor
 	Instances int              // Runs that may overlap, sharing the threads; 0 means 1
-	MaxBatch  int              // 0 means 64
+	MaxBatch  int              // 0 means 32
 	Logger    *slog.Logger     // nil means slog.Default
 }
 
@@ -87,7 +87,7 @@ func (o Options) resolve() (Options, kernel.Precision, error) {
 		o.Instances = 1
 	}
 	if o.MaxBatch <= 0 {
-		o.MaxBatch = 64
+		o.MaxBatch = 32
 	}
 	level, err := cpufeat.Selected()
 	if err != nil {

@@ -22,7 +22,7 @@ func TestCardTune(t *testing.T) {
 		t.Skip("VITRINE_CARD_TUNE is not set")
 	}
 	m, _ := model.Preset("ViT-B-32-quickgelu")
-	e := openCard(t, synthetic(t, m, false), Options{Precision: engine.FP16, Instances: 1})
+	e := openCard(t, synthetic(t, m, false), Options{Precision: engine.FP16, Instances: 1, MaxBatch: 512})
 	r := <-e.idle
 	defer func() { e.idle <- r }()
 	rows, _ := filled(t, e, 1)

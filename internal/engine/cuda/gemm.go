@@ -21,6 +21,17 @@ type gemmArgs struct {
 	_                       [4]int32
 }
 
+// added is how many rows of a residual there are.
+func (g *gemmArgs) added(e epilogue) int {
+	switch {
+	case e != residual:
+		return 0
+	case g.residualRows > 0:
+		return int(g.residualRows)
+	}
+	return int(g.m)
+}
+
 // epilogue is what happens to a product before it is stored.
 type epilogue string
 

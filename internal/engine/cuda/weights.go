@@ -35,6 +35,7 @@ type linear struct {
 	n, k       int
 	size       int // bytes of an element
 	bias, sums driver.Pointer
+	op         operator
 }
 
 // outputs is the layer that computes the outputs lo to hi-1 only.
@@ -92,6 +93,7 @@ func plan(m *model.Model, precision engine.Precision) (*weights, *packer, error)
 		p.block(&w.blocks[i], &from.Blocks[i], c)
 	}
 	p.matrix(&w.proj, source{weight: from.Proj, transposed: true, norm: &from.PostNorm, n: c.EmbedDim, k: c.Width}, c.Width)
+	w.label()
 	w.bytes = p.bytes
 	return w, p, nil
 }

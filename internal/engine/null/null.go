@@ -11,7 +11,7 @@ import (
 	"github.com/vitrine-project/vitrine/internal/tensor"
 )
 
-// Options shape the engine. Zero values become 224 x 224 pixels, 512 dimensions, batches of up to 64
+// Options shape the engine. Zero values become 224 x 224 pixels, 512 dimensions, batches of up to 32
 // and one run in flight.
 type Options struct {
 	Width, Height int
@@ -55,7 +55,7 @@ func (o Options) withDefaults() Options {
 	for _, d := range []struct {
 		field *int
 		value int
-	}{{&o.Width, 224}, {&o.Height, 224}, {&o.Dim, 512}, {&o.MaxBatch, 64}, {&o.InFlight, 1}} {
+	}{{&o.Width, 224}, {&o.Height, 224}, {&o.Dim, 512}, {&o.MaxBatch, 32}, {&o.InFlight, 1}} {
 		if *d.field <= 0 {
 			*d.field = d.value
 		}

@@ -89,7 +89,7 @@ func (c *call) unmarshal(data mem.BufferSlice) error {
 }
 
 // errParse is what Triton says of a message that is no protobuf, or none of this type.
-var errParse = fault.New(fault.Internal, "Unable to parse request")
+var errParse = fault.New(fault.Mistaken, "Unable to parse request")
 
 // size is the message's length in bytes.
 func (c *call) size() int64 {

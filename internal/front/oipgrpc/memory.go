@@ -3,7 +3,6 @@ package oipgrpc
 import (
 	"context"
 
-	"github.com/vitrine-project/vitrine/internal/oip"
 	"github.com/vitrine-project/vitrine/internal/wire/pb"
 )
 
@@ -43,19 +42,40 @@ func (s *Server) SystemSharedMemoryUnregister(_ context.Context, r *pb.SystemSha
 	return &pb.SystemSharedMemoryUnregisterResponse{}, nil
 }
 
-// CudaSharedMemoryStatus implements the service: there are never any regions.
+// CudaSharedMemoryStatus implements the service.
 func (s *Server) CudaSharedMemoryStatus(_ context.Context, r *pb.CudaSharedMemoryStatusRequest) (*pb.CudaSharedMemoryStatusResponse, error) {
-	_, err := oip.CUDAStatus(r.Name)
-	return &pb.CudaSharedMemoryStatusResponse{}, err
+	o, err := s.server()
+	if err != nil {
+		return nil, err
+	}
+	all, err := o.Regions.CUDAStatus(r.Name)
+	if err != nil {
+		return nil, err
+	}
+	answer := &pb.CudaSharedMemoryStatusResponse{Regions: map[string]*pb.CudaSharedMemoryStatusResponse_RegionStatus{}}
+	for _, g := range all {
+		answer.Regions[g.Name] = &pb.CudaSharedMemoryStatusResponse_RegionStatus{Name: g.Name, DeviceId: g.Device, ByteSize: g.ByteSize}
+	}
+	return answer, nil
 }
 
 // CudaSharedMemoryRegister implements the service.
-func (s *Server) CudaSharedMemoryRegister(context.Context, *pb.CudaSharedMemoryRegisterRequest) (*pb.CudaSharedMemoryRegisterResponse, error) {
-	return nil, oip.ErrCUDA
+func (s *Server) CudaSharedMemoryRegister(_ context.Context, r *pb.CudaSharedMemoryRegisterRequest) (*pb.CudaSharedMemoryRegisterResponse, error) {
+	o, err := s.server()
+	if err != nil {
+		return nil, err
+	}
+	// A negative number is one of no device either way.
+	return &pb.CudaSharedMemoryRegisterResponse{}, o.Regions.RegisterCUDA(r.Name, r.RawHandle, uint64(r.DeviceId), r.ByteSize)
 }
 
-// CudaSharedMemoryUnregister implements the service. It is no error, as in a Triton without a GPU:
-// clients clear both kinds of memory before they use one.
-func (s *Server) CudaSharedMemoryUnregister(context.Context, *pb.CudaSharedMemoryUnregisterRequest) (*pb.CudaSharedMemoryUnregisterResponse, error) {
+// CudaSharedMemoryUnregister implements the service; without a name it is all regions. Where no card is it is no
+// error, as in Triton: clients clear both kinds of memory before they use one.
+func (s *Server) CudaSharedMemoryUnregister(_ context.Context, r *pb.CudaSharedMemoryUnregisterRequest) (*pb.CudaSharedMemoryUnregisterResponse, error) {
+	o, err := s.server()
+	if err != nil {
+		return nil, err
+	}
+	o.Regions.UnregisterCUDA(r.Name)
 	return &pb.CudaSharedMemoryUnregisterResponse{}, nil
 }

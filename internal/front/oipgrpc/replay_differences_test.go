@@ -24,7 +24,7 @@ var differences = map[string]difference{
 	"statistics: failing ":               {"a request that fails counts as failed; Triton's Python backend counts it as answered", codes.OK, "fail:{count:4"},
 	"shared memory: an output of negative bytes": {"safety: Triton takes a negative size for a very large one", codes.InvalidArgument,
 		"Invalid offset + byte size for shared memory region: 'all'"},
-	"cuda register":      {"CUDA shared memory is not there before the CUDA engine", codes.Unimplemented, "CUDA"},
+	"cuda register":      {"CUDA shared memory is not there without the CUDA engine", codes.Unimplemented, "CUDA"},
 	"register: no bytes": {"Triton's words depend on the regions before; these are those of the corpus over HTTP", codes.Internal, "Invalid shared memory region"},
 	"shared memory: an output of another region":              {twice, codes.OK, ""},
 	"shared memory: an output at an offset of another region": {twice, codes.OK, ""},

@@ -63,6 +63,7 @@ type Server struct {
 	stopping chan struct{} // closed when streams are to end
 	stop     sync.Once
 	inFlight atomic.Int64
+	uploads  uploads
 }
 
 // New returns a server that is live and not ready: what asks for a model fails until SetServer.
@@ -82,8 +83,8 @@ func New(o Options) *Server {
 	}
 	s.memory = newBudget(s.o.Memory, s.o.MaxMessage)
 	s.grpc = grpc.NewServer(s.options()...)
-	s.grpc.RegisterService(s.description(), s)
-	grpc_health_v1.RegisterHealthServer(s.grpc, s)
+	s.grpc.RegisterService(s.received(s.description()), s)
+	s.grpc.RegisterService(s.received(grpc_health_v1.Health_ServiceDesc), s)
 	reflection.Register(s.grpc)
 	return s
 }
@@ -125,7 +126,7 @@ func (s *Server) options() []grpc.ServerOption {
 }
 
 // description is the generated service with our own decoding of inference requests.
-func (s *Server) description() *grpc.ServiceDesc {
+func (s *Server) description() grpc.ServiceDesc {
 	d := pb.GRPCInferenceService_ServiceDesc
 	d.Methods = slices.Clone(d.Methods)
 	for i := range d.Methods {
@@ -139,7 +140,7 @@ func (s *Server) description() *grpc.ServiceDesc {
 			d.Streams[i].Handler = s.modelStreamInfer
 		}
 	}
-	return &d
+	return d
 }
 
 // SetServer makes the server answer for models.

@@ -39,7 +39,7 @@ func object(raw []byte) document {
 }
 
 func wrong(what string) error {
-	return fault.New(fault.Internal, "attempt to access JSON non-%s as %s", what, what)
+	return fault.New(fault.Mistaken, "attempt to access JSON non-%s as %s", what, what)
 }
 
 func asString(raw json.RawMessage) (s string, err error) {
@@ -96,7 +96,7 @@ func (a *API) load(x *front.Exchange, r *http.Request, p *params) error {
 		value, err := asString(raw)
 		switch {
 		case k != "config" && !strings.HasPrefix(k, "file:"):
-			return fault.New(fault.Internal, "unexpected error on creating Triton parameter")
+			return fault.New(fault.Mistaken, "unexpected error on creating Triton parameter")
 		case err != nil:
 			return err
 		case k == "config":
@@ -175,16 +175,79 @@ func (a *API) unregisterRegion(x *front.Exchange, _ *http.Request, p *params) er
 }
 
 func (a *API) cudaStatus(x *front.Exchange, _ *http.Request, p *params) error {
-	all, err := oip.CUDAStatus(p.region)
+	all, err := a.server.Regions.CUDAStatus(p.region)
 	if err != nil {
 		return err
 	}
 	return send(x, must(all))
 }
 
-func (a *API) registerCUDA(*front.Exchange, *http.Request, *params) error { return oip.ErrCUDA }
+func (a *API) registerCUDA(x *front.Exchange, r *http.Request, p *params) error {
+	if a.server.Regions.Card == nil {
+		return oip.ErrCUDA
+	}
+	if p.region == "" {
+		return fault.New(fault.Invalid, "'region name' is necessary to register cuda shared memory region")
+	}
+	d, err := a.document(x, r, true)
+	if err != nil {
+		return err
+	}
+	raw, ok := d["raw_handle"]
+	if !ok {
+		return fault.New(fault.Invalid, "Shared memory register request has no 'raw_handle' field")
+	}
+	b64, err := member(object(raw), "b64", asString)
+	if err != nil {
+		return err
+	}
+	size, err := member(d, "byte_size", asUint)
+	if err != nil {
+		return err
+	}
+	device, err := member(d, "device_id", asUint)
+	if err != nil {
+		return err
+	}
+	handle := lenientBase64(b64)
+	if len(handle) != oip.HandleSize {
+		return fault.New(fault.Invalid, "'raw_handle' must be a valid base64 encoded cudaIpcMemHandle_t")
+	}
+	if err := a.server.Regions.RegisterCUDA(p.region, handle, device, size); err != nil {
+		return err
+	}
+	return done(x)
+}
 
-func (a *API) unregisterCUDA(x *front.Exchange, _ *http.Request, _ *params) error { return done(x) }
+// member is a member that an object must have.
+func member[T any](d document, name string, as func(json.RawMessage) (T, error)) (v T, err error) {
+	raw, ok := d[name]
+	if !ok {
+		return v, fault.New(fault.Internal, "attempt to access non-existing object member '%s'", name)
+	}
+	return as(raw)
+}
+
+// lenientBase64 decodes as Triton does: what is not of the alphabet is passed over, line ends and padding included.
+func lenientBase64(s string) []byte {
+	clean := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'A' && r <= 'Z', r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '+', r == '/':
+			return r
+		}
+		return -1
+	}, s)
+	if len(clean)%4 == 1 {
+		clean = clean[:len(clean)-1] // six bits are no byte
+	}
+	b, _ := base64.RawStdEncoding.DecodeString(clean) // nothing else can be wrong
+	return b
+}
+
+func (a *API) unregisterCUDA(x *front.Exchange, _ *http.Request, p *params) error {
+	a.server.Regions.UnregisterCUDA(p.region)
+	return done(x)
+}
 
 // trace answers and changes trace settings, the server's or a model's.
 func (a *API) trace(x *front.Exchange, r *http.Request, p *params) error {

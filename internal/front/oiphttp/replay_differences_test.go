@@ -112,7 +112,7 @@ var differences = []difference{
 		cases:  []string{"simple: a dimension too large", "simple: a product that overflows"}, check: says(400, "invalid shape for input 'INPUT0'"),
 	},
 	{
-		reason: "CUDA shared memory is not there before the CUDA engine",
+		reason: "CUDA shared memory is not there without the CUDA engine",
 		cases:  []string{"POST |v2|cudasharedmemory|region|r|register", "registering CUDA memory without fields"}, check: says(501, "CUDA"),
 	},
 	{

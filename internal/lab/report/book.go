@@ -112,6 +112,9 @@ func (b *book) group() {
 		g.results = append(g.results, r)
 	}
 	slices.SortStableFunc(b.groups, func(x, y *group) int { return cmp.Compare(b.stepRank(x.step), b.stepRank(y.step)) })
+	for _, g := range b.groups {
+		slices.SortStableFunc(g.subjects, func(x, y string) int { return cmp.Compare(b.subjectRank(x), b.subjectRank(y)) })
+	}
 }
 
 func (b *book) groupOf(step, card string) *group {
@@ -128,6 +131,12 @@ func (b *book) groupOf(step, card string) *group {
 // stepRank orders steps as they were first seen.
 func (b *book) stepRank(step string) int {
 	return slices.IndexFunc(b.results, func(r *result) bool { return r.step == step })
+}
+
+// subjectRank orders subjects as they were first seen in any step, so that all tables have the same order, whatever turns
+// a step's rounds took.
+func (b *book) subjectRank(name string) int {
+	return slices.IndexFunc(b.results, func(r *result) bool { return r.subject.Name == name })
 }
 
 // cardOf names what computes: "A100 SXM4", "4× RTX 4080", or the processor where there is no card. The

@@ -21,7 +21,10 @@ type cuda struct {
 
 // The numbers of CUdevice_attribute, CUfunction_attribute and CUlaunchAttributeID that are used.
 const (
+	attributeClock           = 13
 	attributeMultiprocessors = 16
+	attributeMemoryClock     = 36
+	attributeBusWidth        = 37
 	attributeMajor           = 75
 	attributeMinor           = 76
 	attributeSharedOptIn     = 97
@@ -92,7 +95,17 @@ func (g *cuda) describe(ordinal int) (Info, error) {
 	}
 	i.Memory, i.Driver = int64(memory), int(driver)
 	i.Capability, i.Multiprocessors, i.SharedPerBlock = Capability(10*major+minor), int(multiprocessors), int(shared)
+	i.Clock, i.MemoryClock, i.BusWidth = g.known(attributeClock), g.known(attributeMemoryClock), g.known(attributeBusWidth)
 	return i, errors.Join(errs...)
+}
+
+// known is an attribute, or 0 where the driver does not tell.
+func (g *cuda) known(attribute int32) int {
+	var v int32
+	if g.cuDeviceGetAttribute(&v, attribute, g.device) != 0 {
+		return 0
+	}
+	return int(v)
 }
 
 func (g *cuda) Info() Info  { return g.info }
@@ -144,6 +157,25 @@ func (g *cuda) Fill(to Pointer, value byte, n int) error {
 	return g.check("cuMemsetD8", g.cuMemsetD8(to, value, uint64(n)))
 }
 
+// lazyPeerAccess is CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS: the only flag there is.
+const lazyPeerAccess = 1
+
+func (g *cuda) OpenShared(h SharedHandle) (p Pointer, bytes int, err error) {
+	if err := g.check("cuIpcOpenMemHandle", g.cuIpcOpenMemHandle.call(&p, &h, lazyPeerAccess)); err != nil {
+		return 0, 0, err
+	}
+	var base Pointer
+	var size uint64
+	if err := g.check("cuMemGetAddressRange", g.cuMemGetAddressRange(&base, &size, p)); err != nil {
+		return 0, 0, errors.Join(err, g.CloseShared(p))
+	}
+	return p, int(size - uint64(p-base)), nil
+}
+
+func (g *cuda) CloseShared(p Pointer) error {
+	return g.check("cuIpcCloseMemHandle", g.cuIpcCloseMemHandle(p))
+}
+
 // nonBlocking streams do not wait for the legacy default stream.
 const nonBlocking = 1
 
@@ -167,6 +199,17 @@ func (g *cuda) CloseEvent(e Event) error { return g.check("cuEventDestroy", g.cu
 
 func (g *cuda) Record(e Event, s Stream) error {
 	return g.check("cuEventRecord", g.cuEventRecord(e, s))
+}
+
+// notReady is CUDA_ERROR_NOT_READY: no failure but an answer.
+const notReady Code = 600
+
+func (g *cuda) Happened(e Event) (bool, error) {
+	code := g.cuEventQuery(e)
+	if code == notReady {
+		return false, nil
+	}
+	return code == 0, g.check("cuEventQuery", code)
 }
 
 func (g *cuda) Elapsed(from, to Event) (ms float32, err error) {

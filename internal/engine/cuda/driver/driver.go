@@ -38,6 +38,9 @@ type Info struct {
 	Multiprocessors int
 	SharedPerBlock  int // bytes, with the opt-in
 	Memory          int64
+	Clock           int // of the multiprocessors, the highest, kHz; 0 is unknown
+	MemoryClock     int // the highest, kHz; 0 is unknown
+	BusWidth        int // of the memory, bits
 	Driver          int // the newest CUDA version that the driver knows: 13000 for 13.0
 }
 
@@ -68,6 +71,10 @@ const (
 	BFloat16 Element = 9
 )
 
+// SharedHandle names device memory that another process of this machine allocated (CUipcMemHandle). Whoever
+// has it can read and write that memory.
+type SharedHandle [64]byte
+
 // Matrix is what a TensorMap describes: rows of 64-column boxes of a row-major matrix of 16-bit elements,
 // swizzled in shared memory by 128 bytes; what lies outside is read as zero.
 type Matrix struct {
@@ -94,12 +101,19 @@ type GPU interface {
 	CopyOut(to []byte, from Pointer) error
 	Fill(to Pointer, value byte, bytes int) error
 
+	// OpenShared maps memory of another process, and tells how many bytes there are from p on. It fails for memory
+	// of this process.
+	OpenShared(SharedHandle) (p Pointer, bytes int, err error)
+	CloseShared(Pointer) error
+
 	NewStream() (Stream, error)
 	CloseStream(Stream) error
 	Synchronize(Stream) error
 	NewEvent() (Event, error)
 	CloseEvent(Event) error
 	Record(Event, Stream) error
+	// Happened tells whether everything before the event has been done, without waiting for it.
+	Happened(Event) (bool, error)
 	// Elapsed is the time between two events that have happened, in milliseconds.
 	Elapsed(from, to Event) (float32, error)
 

@@ -77,7 +77,7 @@ func TestError(t *testing.T) {
 	if CodeOf(err) != OutOfMemory || CodeOf(errors.New("other")) != 0 {
 		t.Error("the code is lost")
 	}
-	for code, want := range map[Code]bool{OutOfMemory: false, 1: false, 400: false, 700: true, 719: true, 214: true} {
+	for code, want := range map[Code]bool{OutOfMemory: false, 1: false, 400: false, 700: true, 719: true, 214: true, 226: true} {
 		if got := Fatal(&Error{Code: code}); got != want {
 			t.Errorf("code %d: fatal %v", code, got)
 		}

@@ -32,10 +32,10 @@ func CodeOf(err error) Code {
 }
 
 // Fatal tells whether the device's context is lost: after such an error every further call fails
-// (launch failures, illegal addresses, ECC errors, a device that fell off the bus).
+// (launch failures, illegal addresses, ECC errors, errors that the device contained, a device that fell off the bus).
 func Fatal(err error) bool {
 	switch c := CodeOf(err); c {
-	case 214, 220, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 720:
+	case 214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 720:
 		return true
 	}
 	return false

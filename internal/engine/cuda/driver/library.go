@@ -33,12 +33,16 @@ type library struct {
 	cuMemcpyHtoD                func(to Pointer, from unsafe.Pointer, bytes uint64) Code
 	cuMemcpyDtoH                func(to unsafe.Pointer, from Pointer, bytes uint64) Code
 	cuMemsetD8                  func(to Pointer, value uint8, bytes uint64) Code
+	cuMemGetAddressRange        func(base *Pointer, bytes *uint64, p Pointer) Code
+	cuIpcOpenMemHandle          openShared
+	cuIpcCloseMemHandle         func(p Pointer) Code
 	cuStreamCreate              func(s *Stream, flags uint32) Code
 	cuStreamDestroy             func(s Stream) Code
 	cuStreamSynchronize         func(s Stream) Code
 	cuEventCreate               func(e *Event, flags uint32) Code
 	cuEventDestroy              func(e Event) Code
 	cuEventRecord               func(e Event, s Stream) Code
+	cuEventQuery                func(e Event) Code
 	cuEventElapsedTime          func(milliseconds *float32, from, to Event) Code
 	cuModuleLoadData            func(m *Module, image unsafe.Pointer) Code
 	cuModuleUnload              func(m Module) Code
@@ -87,12 +91,16 @@ func (l *library) symbols() []symbol {
 		{&l.cuMemcpyHtoD, "cuMemcpyHtoD_v2", false},
 		{&l.cuMemcpyDtoH, "cuMemcpyDtoH_v2", false},
 		{&l.cuMemsetD8, "cuMemsetD8_v2", false},
+		{&l.cuMemGetAddressRange, "cuMemGetAddressRange_v2", false},
+		{&l.cuIpcOpenMemHandle, "cuIpcOpenMemHandle_v2", false},
+		{&l.cuIpcCloseMemHandle, "cuIpcCloseMemHandle", false},
 		{&l.cuStreamCreate, "cuStreamCreate", false},
 		{&l.cuStreamDestroy, "cuStreamDestroy_v2", false},
 		{&l.cuStreamSynchronize, "cuStreamSynchronize", false},
 		{&l.cuEventCreate, "cuEventCreate", false},
 		{&l.cuEventDestroy, "cuEventDestroy_v2", false},
 		{&l.cuEventRecord, "cuEventRecord", false},
+		{&l.cuEventQuery, "cuEventQuery", false},
 		{&l.cuEventElapsedTime, "cuEventElapsedTime", false},
 		{&l.cuModuleLoadData, "cuModuleLoadData", false},
 		{&l.cuModuleUnload, "cuModuleUnload", false},

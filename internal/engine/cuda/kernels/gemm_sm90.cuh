@@ -36,8 +36,11 @@ __device__ __forceinline__ int cluster_rank() {
   asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(r));
   return r;
 }
-// cluster_meet waits for the other blocks and orders nothing.
+// cluster_meet waits for the other blocks and orders nothing: what one of them sent before, by a remote arrival
+// or a store, may still be on its way. The barrier counts warps, so all lanes of one must come together; a lane
+// that was elsewhere is waited for.
 __device__ __forceinline__ void cluster_meet() {
+  __syncwarp();
   asm volatile("barrier.cluster.arrive.relaxed.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
 }
 // fetch starts the copy of a box whose first element is at column x of row y.
@@ -207,6 +210,15 @@ __device__ __forceinline__ void gemm(const GemmArgs& g) {
           if (++stage == STAGES) stage = 0, parity ^= 1;
         }
       }
+      // A block whose memory other blocks signal in must outlive their signals, which its own last tile does not
+      // wait for. When all stages are free, each reader of what this block sent has told so here, and nothing
+      // is on its way to this block any more: what the others sent it its own readers have read.
+      if (kSharing > 1) {
+        for (int s = 0; s < STAGES; s++) {
+          barrier_wait(empty + 8 * stage, parity);
+          if (++stage == STAGES) stage = 0, parity ^= 1;
+        }
+      }
     } else if (GROUPS > 1 && warp == 4 * GROUPS + 1) {
       int turn = 0;
       for (int tile = cluster; tile < tiles; tile += clusters, turn++) {
@@ -309,7 +321,9 @@ __device__ __forceinline__ void gemm(const GemmArgs& g) {
       if (GROUPS > 1 && lane == 0) asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(side_empty + 8 * (turn & 1)) : "memory");
     }
   }
-  if (kCluster) cluster_meet();  // nobody leaves while others use its memory
+  // Owners come here when all sums that were sent to them have arrived: behind this no store to another block's
+  // memory is on its way.
+  if (SPLIT > 1) cluster_meet();
 }
 
 }  // namespace sm90

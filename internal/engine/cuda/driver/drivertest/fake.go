@@ -3,6 +3,7 @@
 package drivertest
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"sync"
@@ -23,19 +24,32 @@ type GPU struct {
 	Device driver.Info
 	// Room is how many bytes can be allocated on the device; 0 is no limit.
 	Room int
+	// Takes, if set, is how long a kernel takes, in milliseconds; events tell it.
+	Takes func(kernel string) float32
+	// Lag is how many of the next questions whether an event has happened find that it has, as on a host that is
+	// slower than the device.
+	Lag int
+	// Unbacked device memory has addresses but no content, so that it may be larger than the machine's.
+	Unbacked bool
 	// Fail, if set, is asked before every call that can fail and makes it fail with that error. It may block.
 	Fail func(call string) error
 
 	mu        sync.Mutex
 	next      driver.Pointer
 	device    map[driver.Pointer][]byte
+	unbacked  map[driver.Pointer]int
 	host      map[driver.Pointer][]byte
+	lent      map[driver.SharedHandle][]byte // memory of other processes
+	opened    map[driver.Pointer][]byte      // what of it is mapped
 	functions map[driver.Function]string
-	handles   map[uintptr]string // of streams, events, modules: what is open
+	shared    map[driver.Function]int // bytes that it may have
+	handles   map[uintptr]string      // of streams, events, modules: what is open
 	graphs    map[driver.Graph][]Record
 	launched  []Record
 	maps      map[driver.TensorMap]driver.Matrix
 	recording *[]Record
+	clock     float64 // milliseconds of all kernels
+	events    map[driver.Event]float64
 	closed    bool
 }
 
@@ -44,10 +58,12 @@ var _ driver.GPU = (*GPU)(nil)
 // New is an H100 that is not there.
 func New() *GPU {
 	return &GPU{
-		Device: driver.Info{Name: "pretended H100", Capability: 90, Multiprocessors: 132, SharedPerBlock: 227 << 10, Memory: 80 << 30, Driver: 13000},
-		next:   1 << 32, device: map[driver.Pointer][]byte{}, host: map[driver.Pointer][]byte{},
+		Device: driver.Info{Name: "pretended H100", Capability: 90, Multiprocessors: 132, SharedPerBlock: 227 << 10, Memory: 80 << 30, Driver: 13000,
+			Clock: 1980000, MemoryClock: 2619000, BusWidth: 5120},
+		next: 1 << 32, device: map[driver.Pointer][]byte{}, unbacked: map[driver.Pointer]int{}, host: map[driver.Pointer][]byte{},
 		functions: map[driver.Function]string{}, handles: map[uintptr]string{}, graphs: map[driver.Graph][]Record{},
-		maps: map[driver.TensorMap]driver.Matrix{},
+		lent: map[driver.SharedHandle][]byte{}, opened: map[driver.Pointer][]byte{},
+		maps: map[driver.TensorMap]driver.Matrix{}, events: map[driver.Event]float64{}, shared: map[driver.Function]int{},
 	}
 }
 
@@ -93,6 +109,9 @@ func (g *GPU) used() (n int) {
 	for _, b := range g.device {
 		n += len(b)
 	}
+	for _, size := range g.unbacked {
+		n += size
+	}
 	return n
 }
 
@@ -108,7 +127,11 @@ func (g *GPU) Alloc(n int) (driver.Pointer, error) {
 	}
 	p := (g.next + 511) &^ 511
 	g.next = p + driver.Pointer(n)
-	g.device[p] = make([]byte, n)
+	if g.Unbacked {
+		g.unbacked[p] = n
+	} else {
+		g.device[p] = make([]byte, n)
+	}
 	return p, nil
 }
 
@@ -116,10 +139,12 @@ func (g *GPU) Alloc(n int) (driver.Pointer, error) {
 func (g *GPU) Free(p driver.Pointer) error {
 	unlock, err := g.begin("Free")
 	defer unlock()
-	if _, ok := g.device[p]; !ok {
+	_, backed := g.device[p]
+	if _, ok := g.unbacked[p]; !ok && !backed {
 		return fmt.Errorf("free of %#x, which was not allocated", p)
 	}
 	delete(g.device, p)
+	delete(g.unbacked, p)
 	return err
 }
 
@@ -157,6 +182,19 @@ func (g *GPU) MemoryInfo() (free, total int64, err error) {
 	return total - int64(g.used()), total, err
 }
 
+// Allocated tells whether the n bytes of device or pinned memory at p are; the error is a driver's.
+func (g *GPU) Allocated(p driver.Pointer, n int) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for at, size := range g.unbacked {
+		if p >= at && int(p-at)+n <= size {
+			return nil
+		}
+	}
+	_, err := g.view(p, n)
+	return err
+}
+
 // View is the n bytes of device or pinned memory at p, or an error if they are not all allocated.
 func (g *GPU) View(p driver.Pointer, n int) ([]byte, error) {
 	g.mu.Lock()
@@ -165,7 +203,7 @@ func (g *GPU) View(p driver.Pointer, n int) ([]byte, error) {
 }
 
 func (g *GPU) view(p driver.Pointer, n int) ([]byte, error) {
-	for _, memory := range []map[driver.Pointer][]byte{g.device, g.host} {
+	for _, memory := range []map[driver.Pointer][]byte{g.device, g.host, g.opened} {
 		for at, b := range memory {
 			if p >= at && int(p-at)+n <= len(b) {
 				return b[p-at:][:n], nil
@@ -207,6 +245,43 @@ func (g *GPU) Fill(to driver.Pointer, value byte, n int) error {
 	return g.CopyIn(to, slices.Repeat([]byte{value}, n))
 }
 
+// Lend makes device memory of another process with that content, and the handle by which OpenShared finds it.
+func (g *GPU) Lend(content []byte) (h driver.SharedHandle) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	binary.LittleEndian.PutUint64(h[56:], uint64(len(g.lent)+1))
+	g.lent[h] = content
+	return h
+}
+
+// OpenShared maps what Lend made.
+func (g *GPU) OpenShared(h driver.SharedHandle) (driver.Pointer, int, error) {
+	unlock, err := g.begin("OpenShared")
+	defer unlock()
+	content, ok := g.lent[h]
+	if !ok && err == nil {
+		err = &driver.Error{Call: "cuIpcOpenMemHandle", Code: 1, Name: "CUDA_ERROR_INVALID_VALUE", Text: "invalid argument"}
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	p := (g.next + 511) &^ 511
+	g.next = p + driver.Pointer(len(content))
+	g.opened[p] = content
+	return p, len(content), nil
+}
+
+// CloseShared unmaps it.
+func (g *GPU) CloseShared(p driver.Pointer) error {
+	unlock, err := g.begin("CloseShared")
+	defer unlock()
+	if _, ok := g.opened[p]; !ok && err == nil {
+		err = &driver.Error{Call: "cuIpcCloseMemHandle", Code: 1, Name: "CUDA_ERROR_INVALID_VALUE", Text: "invalid argument"}
+	}
+	delete(g.opened, p)
+	return err
+}
+
 // NewStream opens one.
 func (g *GPU) NewStream() (driver.Stream, error) {
 	unlock, err := g.begin("NewStream")
@@ -240,15 +315,43 @@ func (g *GPU) NewEvent() (driver.Event, error) {
 // CloseEvent closes it.
 func (g *GPU) CloseEvent(e driver.Event) error { return g.drop("CloseEvent", uintptr(e)) }
 
-// Record does nothing.
-func (g *GPU) Record(driver.Event, driver.Stream) error {
+// Record notes the time.
+func (g *GPU) Record(e driver.Event, _ driver.Stream) error {
 	unlock, err := g.begin("Record")
 	defer unlock()
+	if _, ok := g.handles[uintptr(e)]; !ok && err == nil {
+		err = invalidHandle("cuEventRecord")
+	}
+	g.events[e] = g.clock
 	return err
 }
 
-// Elapsed is no time.
-func (g *GPU) Elapsed(_, _ driver.Event) (float32, error) { return 0, nil }
+// Happened answers by Lag.
+func (g *GPU) Happened(e driver.Event) (bool, error) {
+	unlock, err := g.begin("Happened")
+	defer unlock()
+	if _, ok := g.events[e]; !ok && err == nil {
+		err = invalidHandle("cuEventQuery")
+	}
+	g.Lag--
+	return g.Lag >= 0, err
+}
+
+// Elapsed is the time of the kernels between.
+func (g *GPU) Elapsed(from, to driver.Event) (float32, error) {
+	unlock, err := g.begin("Elapsed")
+	defer unlock()
+	start, ok := g.events[from]
+	end, too := g.events[to]
+	if err == nil && !(ok && too) {
+		err = invalidHandle("cuEventElapsedTime")
+	}
+	return float32(end - start), err
+}
+
+func invalidHandle(call string) error {
+	return &driver.Error{Call: call, Code: 400, Name: "CUDA_ERROR_INVALID_HANDLE", Text: "invalid resource handle"}
+}
 
 // Load takes anything.
 func (g *GPU) Load([]byte) (driver.Module, error) {
@@ -272,6 +375,7 @@ func (g *GPU) Function(_ driver.Module, name string, shared int) (driver.Functio
 	}
 	g.next++
 	g.functions[driver.Function(g.next)] = name
+	g.shared[driver.Function(g.next)] = max(shared, 48<<10)
 	return driver.Function(g.next), err
 }
 
@@ -304,13 +408,41 @@ func (g *GPU) Launch(l driver.Launch, s driver.Stream) error {
 	if !ok && err == nil {
 		err = &driver.Error{Call: "cuLaunchKernelEx", Code: 400, Name: "CUDA_ERROR_INVALID_HANDLE", Text: "no such function"}
 	}
+	if err == nil {
+		err = g.refuse(l, name)
+	}
 	l.Args = slices.Clone(l.Args)
 	to := &g.launched
 	if g.recording != nil {
 		to = g.recording
 	}
+	if to == &g.launched {
+		g.pass(name)
+	}
 	*to = append(*to, Record{l, name, s})
 	return err
+}
+
+// pass lets a kernel run.
+func (g *GPU) pass(kernel string) {
+	if g.Takes != nil {
+		g.clock += float64(g.Takes(kernel))
+	}
+}
+
+// What every device of compute capability 8.0 or later allows of a launch.
+const maxGridX, maxGridYZ, maxThreads = 1<<31 - 1, 1<<16 - 1, 1024
+
+// refuse tells what a driver would refuse of a launch.
+func (g *GPU) refuse(l driver.Launch, name string) error {
+	d, b := l.Grid, l.Block
+	threads := uint64(b.X) * uint64(b.Y) * uint64(b.Z)
+	fits := d.X >= 1 && d.Y >= 1 && d.Z >= 1 && d.X <= maxGridX && d.Y <= maxGridYZ && d.Z <= maxGridYZ
+	if fits && threads >= 1 && threads <= maxThreads && l.Shared >= 0 && l.Shared <= g.shared[l.Function] {
+		return nil
+	}
+	return &driver.Error{Call: "cuLaunchKernelEx", Code: 1, Name: "CUDA_ERROR_INVALID_VALUE",
+		Text: fmt.Sprintf("invalid argument: %s with a grid of %v, blocks of %v and %d bytes of shared memory", name, d, b, l.Shared)}
 }
 
 // Capture records what is launched as a graph.
@@ -337,6 +469,9 @@ func (g *GPU) Capture(_ driver.Stream, record func() error) (driver.Graph, error
 func (g *GPU) LaunchGraph(graph driver.Graph, _ driver.Stream) error {
 	unlock, err := g.begin("LaunchGraph")
 	defer unlock()
+	for _, r := range g.graphs[graph] {
+		g.pass(r.Name)
+	}
 	g.launched = append(g.launched, g.graphs[graph]...)
 	return err
 }
@@ -367,6 +502,12 @@ func (g *GPU) Leaks() (leaks []string) {
 	defer g.mu.Unlock()
 	for p, b := range g.device {
 		leaks = append(leaks, fmt.Sprintf("%d bytes on the device at %#x", len(b), uint64(p)))
+	}
+	for _, b := range g.opened {
+		leaks = append(leaks, fmt.Sprintf("%d bytes of another process", len(b)))
+	}
+	for p, n := range g.unbacked {
+		leaks = append(leaks, fmt.Sprintf("%d bytes on the device at %#x", n, uint64(p)))
 	}
 	for _, b := range g.host {
 		leaks = append(leaks, fmt.Sprintf("%d pinned bytes", len(b)))
