@@ -23,6 +23,7 @@ var rules = []rule{
 	{"internal/jsontext", []string{"internal/"}, "a leaf: every reader of JSON uses it"},
 	{"internal/dynlib", []string{"internal/"}, "a leaf: loading a library says nothing of its use"},
 	{"internal/cpufeat", []string{"internal/"}, "a leaf: features are facts of the machine"},
+	{"internal/numa", []string{"internal/"}, "a leaf: where a device is says nothing of what it does"},
 	{"internal/gpu", []string{"internal/model", "internal/engine", "internal/preproc", "internal/telemetry", "internal/service", "internal/front", "internal/lab"}, "a leaf: the server and the laboratory read the same cards"},
 	{"internal/doctor", []string{"internal/model", "internal/engine", "internal/preproc", "internal/service", "internal/front", "internal/lab"}, "it describes a machine, whatever runs there"},
 	{"internal/tune", []string{"internal/model", "internal/preproc", "internal/batcher", "internal/service", "internal/front", "internal/lab"}, "it times engines, whoever made them"},

@@ -258,5 +258,5 @@ func (o *plantOptions) torchOptions(d fleet.Device) torch.Options {
 		device = fmt.Sprintf("cuda:%d", d.GPU)
 	}
 	return torch.Options{Python: t.python, Device: device, Compile: t.compile, Precision: engine.Precision(o.engine.precision),
-		Threads: o.engine.threads, Instances: d.Instances, MaxBatch: o.engine.maxBatch, Logger: o.log}
+		Threads: o.engine.threads, Instances: d.Instances, MaxBatch: o.engine.maxBatch, Near: near(d), Logger: o.log}
 }

@@ -145,7 +145,7 @@ func (m *Images) live() telemetry.Live {
 		l.Decoded = &d
 	}
 	for _, d := range deviceStates(m.engine) {
-		l.Devices = append(l.Devices, telemetry.Device{Name: d.Name, Up: d.Up, Running: d.Running, Executions: d.Executions,
+		l.Devices = append(l.Devices, telemetry.Device{Name: d.Name, UUID: d.UUID, Up: d.Up, Running: d.Running, Executions: d.Executions,
 			Items: d.Items, Busy: d.Busy, Failures: d.Failures, Retries: d.Retries, Returns: d.Returns})
 	}
 	return l

@@ -52,7 +52,7 @@ func scenario() (*Metrics, *ModelMetrics) {
 		Name: "openclip_vit_b32", Version: "1", Space: "s1", Engine: "null", Precision: "fp32", Synthetic: true,
 	}, func() Live {
 		return Live{Pending: 3, Queued: 5, InFlight: 7, Decoded: &DecodedBy{Processor: 30, Cards: 20, Returned: 1}, Devices: []Device{
-			{Name: "gpu:0", Up: true, Running: 2, Executions: 40, Items: 300, Busy: 1500 * ms, Returns: 1, Failures: 1, Retries: 2},
+			{Name: "gpu:0", UUID: "GPU-1badb002", Up: true, Running: 2, Executions: 40, Items: 300, Busy: 1500 * ms, Returns: 1, Failures: 1, Retries: 2},
 			{Name: "gpu:1", Failures: 3},
 		}}
 	})
@@ -110,8 +110,8 @@ func TestAnHeirGoesOnCounting(t *testing.T) {
 	info := `vitrine_model_info{engine="null",model="openclip_vit_b32",precision="fp32",space="%s",synthetic="true",version="1"} 1`
 	both := lines()
 	for _, want := range []string{fmt.Sprintf(info, "s1"), fmt.Sprintf(info, "s2"), `vitrine_queue_depth{model="openclip_vit_b32",version="1"} 6`,
-		`vitrine_device_items_total{device="gpu:0",model="openclip_vit_b32",version="1"} 305`, `vitrine_device_up{device="gpu:1",model="openclip_vit_b32",version="1"} 0`,
-		`vitrine_device_up{device="cpu",model="openclip_vit_b32",version="1"} 1`,
+		`vitrine_device_items_total{device="gpu:0",gpu_uuid="GPU-1badb002",model="openclip_vit_b32",version="1"} 305`, `vitrine_device_up{device="gpu:1",gpu_uuid="",model="openclip_vit_b32",version="1"} 0`,
+		`vitrine_device_up{device="cpu",gpu_uuid="",model="openclip_vit_b32",version="1"} 1`,
 		`vitrine_decoded_images_total{by="card",model="openclip_vit_b32",version="1"} 25`, `vitrine_decode_returned_total{model="openclip_vit_b32",version="1"} 1`} {
 		if !both[want] {
 			t.Errorf("while both are there: no %s", want)
@@ -121,7 +121,7 @@ func TestAnHeirGoesOnCounting(t *testing.T) {
 	heir.ObserveExecution(1)
 	after := lines()
 	for _, want := range []string{`nv_inference_exec_count{model="openclip_vit_b32",version="1"} 2`, fmt.Sprintf(info, "s2"), `vitrine_queue_depth{model="openclip_vit_b32",version="1"} 1`,
-		`vitrine_device_up{device="gpu:1",model="openclip_vit_b32",version="1"} 1`} {
+		`vitrine_device_up{device="gpu:1",gpu_uuid="",model="openclip_vit_b32",version="1"} 1`} {
 		if !after[want] {
 			t.Errorf("after the old one went: no %s", want)
 		}

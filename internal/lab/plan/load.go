@@ -95,6 +95,9 @@ func (s *Study) expandVariables(set map[string]string, c *checker) {
 		for key, field := range map[string]*string{"url": &t.URL, "metrics": &t.Metrics, "device_metrics": &t.DeviceMetrics, "model": &t.Model} {
 			*field = substitute(*field, values, func(name string) { c.fail("unknown variable ${"+name+"}", "targets", i, key) })
 		}
+		for j := range t.Engine.Flags {
+			t.Engine.Flags[j] = substitute(t.Engine.Flags[j], values, func(name string) { c.fail("unknown variable ${"+name+"}", "targets", i, "engine", "flags", j) })
+		}
 	}
 }
 

@@ -91,11 +91,15 @@ type Target struct {
 
 // Engine is what computes in process, for the format in-process.
 type Engine struct {
-	Name      string `yaml:"name"` // cpu, null
+	Name      string `yaml:"name"` // as --engine has it
 	Precision string `yaml:"precision"`
 	Threads   int    `yaml:"threads"`
 	Instances int    `yaml:"instances"`
 	MaxBatch  int    `yaml:"max_batch"`
+	// Staged leaves out bringing the input to where the engine computes.
+	Staged bool `yaml:"staged"`
+	// Flags are more flags of the engine, as on a command line: --onnxruntime-cuda-graph.
+	Flags []string `yaml:"flags"`
 }
 
 // Step is a part of the study: a section of the report.

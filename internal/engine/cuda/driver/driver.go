@@ -32,6 +32,8 @@ func (c Capability) String() string { return fmt.Sprintf("%d.%d", c/10, c%10) }
 type Info struct {
 	Ordinal         int
 	Name            string
+	UUID            string // as the driver's tools write it, "GPU-..."; "" where the driver does not tell
+	PCI             string // "0000:3B:00.0"
 	Capability      Capability
 	Multiprocessors int
 	SharedPerBlock  int // bytes, with the opt-in

@@ -20,6 +20,8 @@ type library struct {
 	cuDeviceGetName             func(name *byte, length, device int32) Code
 	cuDeviceGetAttribute        func(value *int32, attribute, device int32) Code
 	cuDeviceTotalMem            func(bytes *uint64, device int32) Code
+	cuDeviceGetUuid             func(id *[16]byte, device int32) Code
+	cuDeviceGetPCIBusId         func(address *byte, length, device int32) Code
 	cuDevicePrimaryCtxRetain    func(context *uintptr, device int32) Code
 	cuDevicePrimaryCtxRelease   func(device int32) Code
 	cuCtxSetCurrent             func(context uintptr) Code
@@ -59,7 +61,8 @@ type library struct {
 }
 
 // symbol is a function of the library under the name by which it was exported last: later versions of a
-// call have a suffix. Optional ones came with compute capability 9.0.
+// call have a suffix. Optional ones came with CUDA 11.4 and with
+// compute capability 9.0.
 type symbol struct {
 	fn       any
 	name     string
@@ -77,6 +80,8 @@ func (l *library) symbols() []symbol {
 		{&l.cuDeviceGetName, "cuDeviceGetName", false},
 		{&l.cuDeviceGetAttribute, "cuDeviceGetAttribute", false},
 		{&l.cuDeviceTotalMem, "cuDeviceTotalMem_v2", false},
+		{&l.cuDeviceGetUuid, "cuDeviceGetUuid_v2", true},
+		{&l.cuDeviceGetPCIBusId, "cuDeviceGetPCIBusId", false},
 		{&l.cuDevicePrimaryCtxRetain, "cuDevicePrimaryCtxRetain", false},
 		{&l.cuDevicePrimaryCtxRelease, "cuDevicePrimaryCtxRelease_v2", false},
 		{&l.cuCtxSetCurrent, "cuCtxSetCurrent", false},
