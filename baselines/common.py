@@ -1,6 +1,9 @@
 """What the baselines share: the cache folder, virtual environments, and weights that Vitrine has too."""
 import os
+import platform
+import random
 import shutil
+import statistics
 import subprocess
 import sys
 
@@ -49,3 +52,40 @@ def synthetic_weights():
         subprocess.run([vitrine(), "model", "export", "synthetic", "--output", partial], check=True, stdout=sys.stderr)
         os.rename(partial, folder)
     return folder
+
+
+def worker(package, variable):
+    """A program of this folder, such as ortworker: $variable names a binary of it, else it is built."""
+    if named := os.environ.get(variable):
+        return named
+    if not shutil.which("go"):
+        raise SystemExit(f"set {variable} to a binary of ./baselines/{package}: there is no Go compiler to build one")
+    os.makedirs(CACHE, exist_ok=True)
+    binary = os.path.join(CACHE, package)
+    subprocess.run(["go", "build", "-o", binary, f"./baselines/{package}"], cwd=ROOT, env=dict(os.environ, CGO_ENABLED="0"), check=True)
+    return binary
+
+
+def cpu_name():
+    """The processor's name, and those of its features that kernels choose by."""
+    flags, name = set(), platform.processor()
+    for line in open("/proc/cpuinfo"):
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            name = value.strip()
+        if key.strip() == "flags":
+            flags = set(value.split())
+    return name, [f for f in ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile", "amx_bf16") if f in flags]
+
+
+def interval(ratios):
+    """The median of ratios and its 95 % bootstrap interval."""
+    rng = random.Random(1)
+    medians = sorted(statistics.median(rng.choices(ratios, k=len(ratios))) for _ in range(2000))
+    return statistics.median(ratios), medians[50], medians[1949]
+
+
+def revision():
+    """The commit that is measured; $REVISION where the tree travels without its history."""
+    named = os.environ.get("REVISION")
+    return named or subprocess.run(["git", "-C", HERE, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()

@@ -8,7 +8,6 @@ import argparse
 import datetime
 import json
 import os
-import platform
 import random
 import statistics
 import subprocess
@@ -17,6 +16,8 @@ import tempfile
 import time
 
 import numpy as np
+
+import common
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CONTRACT = {"fp32": 0.99999, "bf16": 0.9999}
@@ -31,22 +32,11 @@ parser.add_argument("--record", help="JSON Lines file to append to")
 args = parser.parse_args()
 
 
-def cpu_name():
-    flags, name = set(), platform.processor()
-    for line in open("/proc/cpuinfo"):
-        key, _, value = line.partition(":")
-        if key.strip() == "model name":
-            name = value.strip()
-        if key.strip() == "flags":
-            flags = set(value.split())
-    return name, [f for f in ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_tile", "amx_bf16") if f in flags]
-
-
 def versions():
     from importlib.metadata import version
 
     found = {p: version(p) for p in ("torch", "onnxruntime", "openvino", "numpy")}
-    found["vitrine"] = subprocess.run(["git", "-C", HERE, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    found["vitrine"] = common.revision()
     return found
 
 
@@ -67,12 +57,6 @@ class Worker:
         if not answer:
             raise SystemExit("a worker died")
         return float(answer)
-
-
-def interval(ratios):
-    rng = random.Random(1)
-    medians = sorted(statistics.median(rng.choices(ratios, k=len(ratios))) for _ in range(2000))
-    return statistics.median(ratios), medians[50], medians[1949]
 
 
 def cosines(workers, folder):
@@ -113,7 +97,7 @@ with tempfile.TemporaryDirectory() as folder:
     for worker in workers.values():
         worker.process.terminate()
 
-cpu, features = cpu_name()
+cpu, features = common.cpu_name()
 manifest = {"record": "cpu-engines", "version": 1, "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             "cpu": cpu, "features": features, "threads": args.threads, "versions": versions(), "rounds": args.rounds,
             "cosine_min_vs_torch_fp32": similarity, "load_seconds": {n: round(w.load, 2) for n, w in workers.items()}}
@@ -128,6 +112,6 @@ print("| engine | batch | median ms | best ms | img/s | time / Vitrine's, same p
 for batch in args.batch:
     for name in args.engines:
         values, own = times[name, batch], times.get(("vitrine-" + name.split("-")[1], batch))
-        ratio = "" if name.startswith("vitrine") or not own else "{:.2f} ({:.2f}-{:.2f})".format(*interval([a / b for a, b in zip(values, own)]))
+        ratio = "" if name.startswith("vitrine") or not own else "{:.2f} ({:.2f}-{:.2f})".format(*common.interval([a / b for a, b in zip(values, own)]))
         median = statistics.median(values)
         print(f"| {name} | {batch} | {median:.1f} | {min(values):.1f} | {batch / median * 1e3:.1f} | {ratio} | {similarity[name]:.6f} |")

@@ -2,7 +2,7 @@
 
 Start: engine_worker.py ENGINE MODEL_DIR THREADS. It prints "ready" once the model is loaded. For each
 line "N" on standard input it runs one batch of N images (the same pseudo-random pixels for every
-engine, see pixels()) and prints the milliseconds that the batch took. "embed N FILE" writes the
+engine, see pixels.py) and prints the milliseconds that the batch took. "embed N FILE" writes the
 embeddings to FILE as .npy instead.
 """
 import os
@@ -14,24 +14,7 @@ os.environ["OMP_NUM_THREADS"] = str(threads)
 
 import numpy as np
 
-MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
-STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
-
-
-def pixels(n):
-    """uint8 [n, 224, 224, 3]: splitmix64 of the pixel's index, top byte."""
-    with np.errstate(over="ignore"):
-        z = (np.arange(n * 224 * 224 * 3, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z ^= z >> np.uint64(31)
-    return (z >> np.uint64(56)).astype(np.uint8).reshape(n, 224, 224, 3)
-
-
-def planes(n):
-    """float32 [n, 3, 224, 224], normalised."""
-    x = (pixels(n).astype(np.float32) / np.float32(255) - MEAN) / STD
-    return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+from pixels import planes
 
 
 def torch_model():

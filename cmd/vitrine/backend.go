@@ -80,13 +80,9 @@ func (d *deviceFlags) cards(e *engineFlags) ([]int, error) {
 	if d.all() {
 		return b.gpus(e, nil)
 	}
-	var asked []int
-	for _, text := range strings.Split(d.gpus, ",") {
-		n, err := strconv.Atoi(strings.TrimSpace(text))
-		if err != nil || n < 0 || slices.Contains(asked, n) {
-			return nil, cli.Usage{Err: fmt.Errorf("--gpus %s: want different numbers of cards, separated by commas, or all", d.gpus)}
-		}
-		asked = append(asked, n)
+	asked, err := d.named()
+	if err != nil {
+		return nil, err
 	}
 	have, err := b.gpus(e, asked)
 	if err != nil {
@@ -96,6 +92,18 @@ func (d *deviceFlags) cards(e *engineFlags) ([]int, error) {
 		if !slices.Contains(have, n) {
 			return nil, cli.Usage{Err: fmt.Errorf("--gpus %s: --engine %s cannot compute on card %d", d.gpus, e.name, n)}
 		}
+	}
+	return asked, nil
+}
+
+// named are the numbers that --gpus lists.
+func (d *deviceFlags) named() (asked []int, err error) {
+	for _, text := range strings.Split(d.gpus, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(text))
+		if err != nil || n < 0 || slices.Contains(asked, n) {
+			return nil, cli.Usage{Err: fmt.Errorf("--gpus %s: want different numbers of cards, separated by commas, or all", d.gpus)}
+		}
+		asked = append(asked, n)
 	}
 	return asked, nil
 }
@@ -122,8 +130,11 @@ func (o *plantOptions) places() ([]fleet.Device, error) {
 	var devices []fleet.Device
 	for _, p := range places {
 		d := fleet.Device{GPU: p.GPU, Instances: p.Instances}
-		if p.GPU == repository.CPU {
+		switch {
+		case p.GPU == repository.CPU:
 			d.GPU = fleet.CPU
+		case o.engine.name != nullBackend.name: // whose cards are pretended
+			d.UUID = identify(p.GPU).UUID
 		}
 		devices = append(devices, d)
 	}
@@ -177,6 +188,7 @@ func (o *plantOptions) newFleet(ctx context.Context, b *backend, m *model.Model,
 		if m := opened.Load(); m != nil {
 			return b.make(&again, m, d)
 		}
+		defer again.decoder.pause(d)() // a lost context is made anew only when nobody holds it
 		return again.remake(ctx, b, d, hash)
 	}
 	f := fleet.Options{Logger: o.log}

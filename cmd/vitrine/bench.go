@@ -35,6 +35,7 @@ type benchOptions struct {
 	encodings, encoders         []string
 	python                      string
 	trace, onnx                 string
+	staged                      bool
 }
 
 // benchScenario is a subcommand of `vitrine bench`.
@@ -231,15 +232,24 @@ cost of it.`,
 	},
 	{
 		name: "idle", short: "What a server takes without load: memory, power", wire: true, starts: true,
-		long:    `Idle sends nothing and reads the server's metrics once a second: memory, utilisation, power.`,
-		example: `  vitrine bench idle --metrics-url http://127.0.0.1:8002/metrics --duration 30s`,
-		block:   simply(record.Idle),
+		long: `Idle sends nothing and reads the metrics of the server and of its cards once a second: memory, utilisation, power.`,
+		example: `  vitrine bench idle --metrics-url http://127.0.0.1:8002/metrics --duration 30s
+  vitrine bench idle --target http://gpu-host:8000 --device-metrics-url http://gpu-host:9400/metrics`,
+		block: simply(record.Idle),
 	},
 	{
 		name: "compute", short: "An engine in this process, without a server", inProcess: true,
-		long:    `Compute runs batches on an engine in this process: what the machine can do when nothing else is asked of it.`,
-		example: `  vitrine bench compute --model synthetic --batch 1,4,8,16,32 --rounds 3`,
-		flags:   batchFlag(1, 4, 8, 16, 32), block: simply(record.Compute),
+		long: `Compute runs batches on an engine in this process: what the machine can do when nothing else is asked of it.
+With --staged the input lies where the engine computes before the clock starts, in the memory of a device
+that has its own; engines that keep no input refuse it.`,
+		example: `  vitrine bench compute --model synthetic --batch 1,4,8,16,32 --rounds 3
+  vitrine bench compute --model synthetic --engine onnxruntime:cuda --staged`,
+		flags: func(o *benchOptions, fs *pflag.FlagSet) {
+			batchFlag(1, 4, 8, 16, 32)(o, fs)
+			fs.BoolVar(&o.staged, "staged", false, "leave out bringing the input to where the engine computes")
+			cli.TypedOnly(fs, "staged")
+		},
+		block: simply(record.Compute),
 	},
 	{
 		name: "profile", short: "Operators of an engine, or of an ONNX Runtime trace", inProcess: true, view: viewOperators,
@@ -357,15 +367,24 @@ func (s *benchScenario) study(o *benchOptions) (*plan.Study, error) {
 	return study, study.Check()
 }
 
+// subjectName is what tables call an engine in process.
+func subjectName(o *benchOptions) string {
+	name := "vitrine " + o.engine.name
+	if o.staged {
+		name += ", input staged"
+	}
+	return name
+}
+
 // inProcessStudy measures the engine that the flags describe.
 func inProcessStudy(name string, o *benchOptions) *plan.Study {
 	e := plan.Engine{Name: o.engine.name, Precision: o.engine.precision, Threads: o.engine.threads,
-		Instances: o.engine.instances, MaxBatch: o.engine.maxBatch}
+		Instances: o.engine.instances, MaxBatch: o.engine.maxBatch, Staged: o.staged}
 	for _, b := range o.batches {
 		e.MaxBatch = max(e.MaxBatch, b)
 	}
 	return &plan.Study{Version: plan.Version, Name: "bench-" + name, Targets: []plan.Target{{
-		Name: "vitrine " + o.engine.name, Format: target.InProcess, Model: o.model.full(), Engine: e}}}
+		Name: subjectName(o), Format: target.InProcess, Model: o.model.full(), Engine: e}}}
 }
 
 func runBench(ctx context.Context, s *benchScenario, o *benchOptions, std streams) error {
@@ -386,7 +405,7 @@ func runBench(ctx context.Context, s *benchScenario, o *benchOptions, std stream
 		path = fmt.Sprintf("bench-%s-%s.jsonl.zst", s.name, time.Now().Format("20060102-150405"))
 	}
 	b := &benchRun{study: study, cells: x, path: path, seed: o.seed, python: o.python, headers: headers,
-		lowest: o.lowest, highest: o.highest, quiet: o.quiet, log: o.log.logger(std.err), std: std, view: s.view, model: o.model, torch: o.engine.torch}
+		lowest: o.lowest, highest: o.highest, quiet: o.quiet, log: o.log.logger(std.err), std: std, view: s.view, model: o.model, engine: &o.engine}
 	if path != "-" {
 		b.folder = strings.TrimSuffix(path, ".jsonl.zst") + "-logs" // made when a server is started
 	}

@@ -20,7 +20,7 @@ import (
 // line what it is of.
 type subjectFlags struct {
 	targets, formats, models, names, labels, headers []string
-	metrics                                          []string
+	metrics, devices                                 []string
 	start, ready                                     string
 	within                                           time.Duration
 }
@@ -35,7 +35,8 @@ func (s *subjectFlags) define(fs *pflag.FlagSet) {
 		fs.StringArrayVar(&s.labels, "label", nil, "`KEY=VALUE` for the record, or NAME:KEY=VALUE for one target; reports know backend, machine, type, provider, interconnect, gpu, gpus, vram, price")
 		fs.StringArrayVar(&s.headers, "header", nil, "`NAME: VALUE` that goes with every request")
 		fs.StringArrayVar(&s.metrics, "metrics-url", nil, "`URL` of a server's metrics, or off; once for each target (default port 8002 of the server, then its own /metrics)")
-		cli.TypedOnly(fs, "target", "format", "served-model", "name", "label", "header", "metrics-url")
+		fs.StringArrayVar(&s.devices, "device-metrics-url", nil, "`URL` of the metrics of a server's cards, where its own do not tell of them, such as dcgm-exporter's http://HOST:9400/metrics; once, or once for each target (default none; cards of this machine are read where a target runs here)")
+		cli.TypedOnly(fs, "target", "format", "served-model", "name", "label", "header", "metrics-url", "device-metrics-url")
 	})
 }
 
@@ -163,7 +164,7 @@ func (s *subjectFlags) target(i int) (plan.Target, error) {
 		flag   string
 		values []string
 		to     *string
-	}{{"format", s.formats, &t.Format}, {"served-model", s.models, &t.Model}, {"metrics-url", s.metrics, &t.Metrics}} {
+	}{{"format", s.formats, &t.Format}, {"served-model", s.models, &t.Model}, {"metrics-url", s.metrics, &t.Metrics}, {"device-metrics-url", s.devices, &t.DeviceMetrics}} {
 		if *f.to, err = nth(f.flag, f.values, i, len(s.targets)); err != nil {
 			return t, err
 		}

@@ -13,6 +13,9 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/spf13/pflag"
+
+	"github.com/vitrine-project/vitrine/internal/cli"
 	"github.com/vitrine-project/vitrine/internal/lab/host"
 	"github.com/vitrine-project/vitrine/internal/lab/plan"
 	"github.com/vitrine-project/vitrine/internal/lab/record"
@@ -37,8 +40,8 @@ type benchRun struct {
 	log             *slog.Logger
 	std             streams
 	view            benchView
-	model           modelFlags // synthetic weights' options; the reference is the target's
-	torch           torchFlags
+	model           modelFlags   // synthetic weights' options; the reference is the target's
+	engine          *engineFlags // of the command; nil where the plan says everything
 }
 
 // errCells is a run some of whose cells are not ok; the table has said which.
@@ -182,9 +185,11 @@ func (b *benchRun) profileTrace(trace, onnx string, warmup int) error {
 
 // open makes the engine of a target in process.
 func (b *benchRun) open(ctx context.Context, t *plan.Target) (*scenario.Engine, error) {
-	o := plantOptions{model: b.model, fallback: true, log: b.log, engine: engineFlags{
-		name: t.Engine.Name, precision: cmp.Or(t.Engine.Precision, "auto"), threads: t.Engine.Threads,
-		instances: max(t.Engine.Instances, 1), maxBatch: cmp.Or(t.Engine.MaxBatch, 32), torch: b.torch}}
+	e, err := b.engineOf(t)
+	if err != nil {
+		return nil, err
+	}
+	o := plantOptions{model: b.model, fallback: true, log: b.log, engine: e}
 	o.model.reference = t.Model
 	o.model.given = t.Model != "" && t.Model != model.Default
 	if t.Model == "" {
@@ -198,16 +203,43 @@ func (b *benchRun) open(ctx context.Context, t *plan.Target) (*scenario.Engine, 
 	weights := time.Since(began)
 	o.chooseEngine(ctx, m)
 	began = time.Now()
-	e, err := o.bareEngine(m)
+	bare, err := o.bareEngine(m)
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	create := time.Since(began)
-	spec := e.Spec()
+	spec := bare.Spec()
 	if err := m.Close(); err != nil {
-		return nil, errors.Join(err, e.Close())
+		return nil, errors.Join(err, bare.Close())
 	}
-	return &scenario.Engine{Engine: e, Weights: weights, Create: create, Synthetic: m.Source.Synthetic,
+	return &scenario.Engine{Engine: bare, Weights: weights, Create: create, Synthetic: m.Source.Synthetic,
 		Server: record.Server{Software: "vitrine", Version: readBuild().Version, Engine: spec.Name + " " + spec.Variant,
 			Precision: string(spec.Precision), Synthetic: m.Source.Synthetic}}, nil
+}
+
+// engineOf are the flags of a target's engine: those of the command, or the environment's and the plan's,
+// and over them what the plan names by itself.
+func (b *benchRun) engineOf(t *plan.Target) (e engineFlags, err error) {
+	if b.engine != nil {
+		e = *b.engine
+	} else if err = e.parse(t.Engine.Flags); err != nil {
+		return e, cli.Usage{Err: fmt.Errorf("target %q: %w", t.Name, err)}
+	}
+	e.name, e.precision = t.Engine.Name, cmp.Or(t.Engine.Precision, "auto")
+	e.threads, e.instances, e.maxBatch = t.Engine.Threads, max(t.Engine.Instances, 1), t.Engine.MaxBatch
+	return e, nil
+}
+
+// parse sets the flags from a command line of their own, and from the environment.
+func (e *engineFlags) parse(args []string) error {
+	fs := pflag.NewFlagSet("engine", pflag.ContinueOnError)
+	fs.Usage = func() {}
+	e.define(fs)
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if fs.NArg() > 0 {
+		return fmt.Errorf("%q is no flag of an engine", fs.Arg(0))
+	}
+	return cli.Binder{LookupEnv: os.LookupEnv}.Bind(fs, "")
 }

@@ -138,13 +138,16 @@ func (o *calibrateOptions) pixels(ctx context.Context, plan preproc.Plan, files 
 	if err != nil {
 		return nil, err
 	}
-	rows := engine.NewRowPool(plan.Size, plan.Size, 0)
+	rows := engine.NewRowPool(plan.Size, plan.Size, 0, tensor.FormatUint8HWC)
 	var images [][]byte
 	for _, path := range files {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		row := rows.New(tensor.FormatUint8HWC)
+		row, err := rows.NewRow(tensor.FormatUint8HWC)
+		if err != nil {
+			return nil, err
+		}
 		data, err := readAtMost(path, int64(o.image.maxBytes))
 		if err == nil {
 			_, err = p.Into(data, row)

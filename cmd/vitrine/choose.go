@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/vitrine-project/vitrine/internal/engine"
 	"github.com/vitrine-project/vitrine/internal/lab/host"
+	"github.com/vitrine-project/vitrine/internal/lab/record"
 	"github.com/vitrine-project/vitrine/internal/model"
 	"github.com/vitrine-project/vitrine/internal/tune"
 )
@@ -20,8 +22,8 @@ const compiled = "+compile"
 
 // chooseEngine replaces --engine auto by the engine that tuning found fastest here for the precision, and
 // says in o.choice what was chosen why. What is chosen never changes the vector space: an auto precision is
-// that of the documented order, and only engines of it compete. Where devices were named, by --gpus or by a
-// repository's instance groups, they decide.
+// that of the documented order, and only engines of it compete. Where cards were named by --gpus, only
+// engines that were timed on a card do; a repository's instance groups decide by themselves.
 func (o *plantOptions) chooseEngine(ctx context.Context, m *model.Model) {
 	if o.engine.name != autoEngine {
 		return
@@ -31,7 +33,7 @@ func (o *plantOptions) chooseEngine(ctx context.Context, m *model.Model) {
 		return
 	}
 	o.choice = fmt.Sprintf("the first of %s that runs here", autoOrder)
-	if o.stored != nil || !o.devices.all() {
+	if o.stored != nil {
 		return
 	}
 	_, p := o.engine.untuned()
@@ -63,7 +65,7 @@ func (o *plantOptions) tuned(ctx context.Context, m *model.Model, p engine.Preci
 	if _, err := os.Stat(filepath.Join(folder, "tune")); err != nil {
 		return nil // nothing was ever tuned: the machine need not be looked at
 	}
-	machine := machineKey()
+	machine := machineKey(host.Read(), o.devices.kinds())
 	c, err := tune.Load(tune.File(folder, machine, m.WeightsHash), machine, m.WeightsHash)
 	if err != nil {
 		if !errors.Is(err, os.ErrNotExist) {
@@ -71,7 +73,7 @@ func (o *plantOptions) tuned(ctx context.Context, m *model.Model, p engine.Preci
 		}
 		return nil
 	}
-	best := tune.Best(c.Results, p)
+	best := o.devices.best(c.Results, p)
 	if best == nil {
 		return nil
 	}
@@ -111,12 +113,23 @@ func tuneFolder() (string, error) {
 	return filepath.Join(cache, "vitrine"), nil
 }
 
-// machineKey is what figures depend on: the processor and how much of it, the cards and their driver.
-func machineKey() string {
-	h := host.Read()
+// best is the fastest result in a precision, on a card if cards were named.
+func (d *deviceFlags) best(results []tune.Result, p engine.Precision) *tune.Result {
+	if !d.all() {
+		results = slices.DeleteFunc(slices.Clone(results), func(r tune.Result) bool { return !r.OnCard() })
+	}
+	return tune.Best(results, p)
+}
+
+// machineKey is what figures depend on: the processor and how much of it, the kinds of the cards that may
+// compute, and their driver.
+func machineKey(h record.Host, kinds []string) string {
 	parts := []string{h.CPU, fmt.Sprintf("%d processors", h.Cores)}
-	for _, g := range h.GPUs {
-		parts = append(parts, g.Name+" driver "+g.Driver)
+	for _, kind := range kinds {
+		if len(h.GPUs) > 0 {
+			kind += " driver " + h.GPUs[0].Driver
+		}
+		parts = append(parts, kind)
 	}
 	return strings.Join(parts, "; ")
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/vitrine-project/vitrine/internal/engine/onnxruntime"
 	"github.com/vitrine-project/vitrine/internal/gpu"
 	"github.com/vitrine-project/vitrine/internal/lab/host"
+	"github.com/vitrine-project/vitrine/internal/numa"
 )
 
 // doctorOptions are the flags of `vitrine doctor`.
@@ -29,6 +30,7 @@ type doctorOptions struct {
 	model   modelFlags
 	engine  engineFlags
 	log     logFlags
+	devices deviceFlags // --gpus alone
 }
 
 func doctorCommand(std streams) *cobra.Command {
@@ -46,7 +48,8 @@ after the other, since engines of different precisions make vectors of different
 figures in the cache folder. Engines that need minutes to start (torch.compile) are timed with --slow.`,
 		Example: `  vitrine doctor
   vitrine doctor --require torch || echo no PyTorch here
-  vitrine doctor --tune --model ./my-clip --torch-python ./venv/bin/python`,
+  vitrine doctor --tune --model ./my-clip --torch-python ./venv/bin/python
+  vitrine doctor --tune --gpus 1     # on machines with cards of several kinds`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.model.given = cmd.Flags().Changed("model")
@@ -63,8 +66,9 @@ figures in the cache folder. Engines that need minutes to start (torch.compile) 
 		fs.BoolVar(&o.tune, "tune", false, "time the engines and keep which is fastest, for --engine auto")
 		fs.BoolVar(&o.slow, "slow", false, "time engines that need minutes to start, too")
 		fs.IntSliceVar(&o.batches, "batch", []int{1, 8, 32}, "`images` of the batches that are timed, separated by commas")
+		fs.StringVar(&o.devices.gpus, "gpus", "all", "cards whose engines are timed, on the first of them: `NUMBERS` separated by commas, or all. serve --engine auto with --gpus takes what was found on cards of these kinds")
 	})
-	cli.TypedOnly(fs, "format", "require", "tune", "slow", "batch")
+	cli.TypedOnly(fs, "format", "require", "tune", "slow", "batch", "gpus")
 	o.model.define(fs)
 	o.engine.define(fs)
 	o.log.define(fs, "warn")
@@ -100,6 +104,10 @@ type gpuState struct {
 	Power       *float64 `json:"power_watts"`
 	PowerLimit  *float64 `json:"power_limit_watts"`
 	Temperature *float64 `json:"temperature_celsius"`
+	Node        *int     `json:"numa_node"`
+	Processors  []int    `json:"near_processors"`
+
+	place numa.Place
 }
 
 // engineState is whether an engine runs here in a precision.
@@ -126,6 +134,11 @@ func runDoctor(ctx context.Context, o *doctorOptions, std streams) error {
 	}
 	if slices.Min(append([]int{1}, o.batches...)) < 1 || len(o.batches) == 0 {
 		return cli.Usage{Err: errors.New("--batch: want sizes of at least 1")}
+	}
+	if !o.devices.all() {
+		if _, err := o.devices.cards(&o.engine); err != nil {
+			return err
+		}
 	}
 	d := diagnose(ctx, o)
 	if o.tune {
@@ -213,8 +226,13 @@ func (d *diagnosis) readGPUs() {
 	d.Driver, d.CUDA = n.Driver(), n.CUDA()
 	for _, s := range gpu.NewSampler(n, 0).Sample() {
 		i := gpuInfo(&s)
-		d.GPUs = append(d.GPUs, gpuState{Index: i.Index, Name: i.Name, UUID: i.UUID, MemoryTotal: i.MemoryTotal, MemoryUsed: i.MemoryUsed,
-			Power: i.Power, PowerLimit: i.PowerLimit, Temperature: i.Temperature})
+		state := gpuState{Index: i.Index, Name: i.Name, UUID: i.UUID, MemoryTotal: i.MemoryTotal, MemoryUsed: i.MemoryUsed,
+			Power: i.Power, PowerLimit: i.PowerLimit, Temperature: i.Temperature}
+		if state.place = placeOf(i.UUID); state.place.Node != numa.Unknown {
+			state.Node = &state.place.Node
+		}
+		state.Processors = state.place.Processors
+		d.GPUs = append(d.GPUs, state)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/vitrine-project/vitrine/internal/engine"
 	"github.com/vitrine-project/vitrine/internal/gpu"
+	"github.com/vitrine-project/vitrine/internal/lab/host"
 	"github.com/vitrine-project/vitrine/internal/lab/record"
 	"github.com/vitrine-project/vitrine/internal/model"
 	"github.com/vitrine-project/vitrine/internal/telemetry"
@@ -201,3 +202,53 @@ func openTiny(t *testing.T) *model.Model {
 }
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// TestNamedCardsTakeWhatWasTunedOnACard has auto choose from a file by which the processor is fastest.
+func TestNamedCardsTakeWhatWasTunedOnACard(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	folder, err := tuneFolder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := openTiny(t)
+	timed := func(name, device string, median time.Duration) tune.Result {
+		return tune.Result{Engine: name, Device: device, Precision: engine.FP32, Timings: []tune.Timing{{Batch: 1, Median: median}}}
+	}
+	named := deviceFlags{gpus: "0"}
+	for _, d := range []deviceFlags{{}, named} { // without a card both are one file
+		machine := machineKey(host.Read(), d.kinds())
+		c := tune.Choice{Machine: machine, Weights: m.WeightsHash, Results: []tune.Result{
+			timed("cpu", "cpu", time.Millisecond), timed("null", "cuda:0", time.Second), timed("torch", "cuda:0", time.Minute)}}
+		if err := tune.Save(tune.File(folder, machine, m.WeightsHash), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		devices deviceFlags
+		want    string
+	}{{deviceFlags{}, "cpu"}, {named, "null"}} {
+		o := plantOptions{engine: engineFlags{name: autoEngine, precision: "fp32"}, devices: c.devices, log: quiet()}
+		o.chooseEngine(t.Context(), m)
+		if o.engine.name != c.want || !strings.HasPrefix(o.choice, "tuned: "+c.want+" fp32: ") {
+			t.Errorf("--gpus %s: %s, %q", c.devices.gpus, o.engine.name, o.choice)
+		}
+	}
+}
+
+func TestDoctorRefusesCardsThatAreNotThere(t *testing.T) {
+	call(t, "doctor", "--gpus", "99").want(t, exitUsage, "cannot compute on card 99")
+	call(t, "doctor", "--gpus", "0,0").want(t, exitUsage, "different numbers of cards")
+}
+
+func TestMachineKey(t *testing.T) {
+	h := record.Host{CPU: "EPYC", Cores: 4, GPUs: []record.GPU{{Name: "H100", Driver: "580"}, {Name: "L4", Driver: "580"}}}
+	for want, kinds := range map[string][]string{
+		"EPYC; 4 processors":                                 nil,
+		"EPYC; 4 processors; L4 driver 580":                  {"L4"},
+		"EPYC; 4 processors; H100 driver 580; L4 driver 580": {"H100", "L4"},
+	} {
+		if got := machineKey(h, kinds); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -82,6 +82,9 @@ func (d *diagnosis) printGPUs(w io.Writer) {
 		if g.Power != nil && g.PowerLimit != nil {
 			fmt.Fprintf(w, ", %.0f of %.0f W", *g.Power, *g.PowerLimit)
 		}
+		if len(g.place.Processors) > 0 {
+			fmt.Fprintf(w, ", %s", g.place)
+		}
 		if g.Temperature != nil {
 			fmt.Fprintf(w, ", %.0f °C", *g.Temperature)
 		}

@@ -37,19 +37,31 @@ type backend struct {
 	memory func(o *plantOptions, m *model.Model, d fleet.Device) (int64, error)
 }
 
-// cudaBackend takes no memory of the host that would be worth counting.
+// cudaBackend takes pinned memory of the host.
 var cudaBackend = backend{
 	name: "cuda", about: "native, on NVIDIA GPUs", precisions: []engine.Precision{engine.FP32, engine.BF16, engine.FP16, engine.FP8}, check: checkCUDA,
 	gpus: func(*engineFlags, []int) ([]int, error) { return allCards() },
 	make: func(o *plantOptions, m *model.Model, d fleet.Device) (engine.Engine, error) {
-		c, err := o.engine.readCalibration()
+		c, err := o.cudaOptions(d)
 		if err != nil {
 			return nil, err
 		}
-		return cuda.New(m, cuda.Options{Device: d.GPU, Precision: engine.Precision(o.engine.precision), Calibration: c,
-			Instances: max(d.Instances, gpuInstances), MaxBatch: o.engine.maxBatch, Logger: o.log})
+		return cuda.New(m, c)
 	},
-	memory: func(*plantOptions, *model.Model, fleet.Device) (int64, error) { return 0, nil },
+	memory: func(o *plantOptions, m *model.Model, d fleet.Device) (int64, error) {
+		c, err := o.cudaOptions(d)
+		if err != nil {
+			return 0, err
+		}
+		return cuda.Estimate(m.Config, c)
+	},
+}
+
+// cudaOptions are those of one card.
+func (o *plantOptions) cudaOptions(d fleet.Device) (cuda.Options, error) {
+	c, err := o.engine.readCalibration()
+	return cuda.Options{Device: d.GPU, Precision: engine.Precision(o.engine.precision), Calibration: c, Instances: max(d.Instances, gpuInstances),
+		MaxBatch: o.engine.maxBatch, PinnedMemory: int64(o.engine.pinned), Logger: o.log}, err
 }
 
 var cpuBackend = backend{
@@ -259,5 +271,5 @@ func (o *plantOptions) torchOptions(d fleet.Device) torch.Options {
 		device = fmt.Sprintf("cuda:%d", d.GPU)
 	}
 	return torch.Options{Python: t.python, Device: device, Compile: t.compile, Precision: engine.Precision(o.engine.precision),
-		Threads: o.engine.threads, Instances: d.Instances, MaxBatch: o.engine.maxBatch, Logger: o.log}
+		Threads: o.engine.threads, Instances: d.Instances, MaxBatch: o.engine.maxBatch, Near: near(d), Logger: o.log}
 }

@@ -175,7 +175,16 @@ func TestReferenceStudy(t *testing.T) {
 			t.Errorf("%s: what is left out is not said:\n%s", edition, r.out)
 		}
 	}
-	call(t, "bench", "study", file, "--edition", "tpu", "--list").want(t, exitUsage, "the study has ci, cpu, cpu-short, gpu")
+	call(t, "bench", "study", file, "--edition", "tpu", "--list").want(t, exitUsage, "the study has ci, cpu, cpu-short, gpu, gpu-short")
+	r := call(t, "bench", "study", file, "--edition", "gpu-short", "--list")
+	for _, want := range []string{"5C/batch/Vitrine TRT/", "5C/batch/Vitrine ONNX/", "5C/batch/Vitrine PyTorch/", "5C/batch/Vitrine (Binary)/", "5C/batch/Triton ONNX/", "5C/batch/PyTorch FastAPI CUDA/", "5D/idle/", "9B/compute/TRT engine, staged/"} {
+		if !strings.Contains(r.out, want) {
+			t.Errorf("gpu-short: no %s in\n%s", want, r.out)
+		}
+	}
+	if strings.Contains(r.out, "Triton TRT/") {
+		t.Errorf("gpu-short waits for Triton to build an engine:\n%s", r.out)
+	}
 }
 
 // TestReportAndCompare go from a record to documents.

@@ -125,7 +125,7 @@ func TestUsageErrors(t *testing.T) {
 		{[]string{"serve", "--no-such-flag"}, "unknown flag: --no-such-flag"},
 		{[]string{"serve", "leftover"}, "leftover"},
 		{[]string{"serve", "--engine", "gpu"}, "want one of auto, cuda, cpu, onnxruntime,"},
-		{[]string{"serve", "--max-batch-size", "0"}, "want a whole number from 1 to 4096"},
+		{[]string{"serve", "--max-batch-size", "-1"}, "want a whole number from 0 to 4096"},
 		{[]string{"serve", "--http", "off"}, "nothing to serve"},
 		{[]string{"serve", "--http", "nonsense"}, "--http nonsense"},
 		{[]string{"serve", "--config", config}, "v.yaml:3: unknown key \"max-bach-size\" (did you mean \"max-batch-size\"?)"},

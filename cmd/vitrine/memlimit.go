@@ -5,6 +5,8 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+
+	"github.com/vitrine-project/vitrine/internal/cli"
 )
 
 // limitMemory tells Go's collector how much memory the container has, less a tenth for what is not on
@@ -55,4 +57,14 @@ func machineMemory(meminfo string) int64 {
 		}
 	}
 	return 0
+}
+
+// pinnedMemory is how much a GPU's engine may pin where the flag does not say: nothing, so the engine's own default, or
+// a quarter of all memory where that is less.
+func pinnedMemory(given cli.Bytes, memory int64) cli.Bytes {
+	const usual = 1 << 30
+	if given > 0 || memory <= 0 || memory/4 >= usual {
+		return given
+	}
+	return cli.Bytes(memory / 4)
 }

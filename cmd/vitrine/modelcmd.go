@@ -196,7 +196,7 @@ func (o *exportOptions) run(m *model.Model) error {
 	return model.ExportONNXFolder(m, o.output, onnx)
 }
 
-// exportedBatch is the max_batch_size of exported repositories, that of serve's default.
+// exportedBatch is the max_batch_size of exported repositories, which name the processor: what its engine prefers.
 const exportedBatch = 32
 
 // inspection is what `model inspect` prints, and its JSON.

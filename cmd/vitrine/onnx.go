@@ -51,7 +51,7 @@ func (e *engineFlags) provider() (p onnxruntime.Provider, ok bool) {
 	return onnxruntime.Provider(cmp.Or(provider, string(onnxruntime.CPU))), name == onnxEngine
 }
 
-// checkONNX loads the library; whether it has the provider shows when the engine is made.
+// checkONNX loads the library and asks for its providers; whether one works here shows when the engine is made.
 func checkONNX(_ context.Context, f *engineFlags, p engine.Precision) (string, error) {
 	provider, ok := f.provider()
 	if !ok {
@@ -60,10 +60,20 @@ func checkONNX(_ context.Context, f *engineFlags, p engine.Precision) (string, e
 	if p == engine.BF16 && provider != onnxruntime.OpenVINO && provider != onnxruntime.TensorRT {
 		return "", fmt.Errorf("bf16 takes a provider that has it: openvino or tensorrt")
 	}
-	if _, err := onnxruntime.Load(f.onnx.runtime, provider); err != nil {
+	api, err := onnxruntime.Load(f.onnx.runtime, provider)
+	if err != nil {
 		return "", err
 	}
-	return "provider " + string(provider), nil
+	if f.onnx.plugin == "" {
+		if err := onnxruntime.Check(api, provider); err != nil {
+			return "", err
+		}
+	}
+	remark := "provider " + string(provider)
+	if all := onnxruntime.Offers(api); len(all) > 1 {
+		remark += "; --engine onnxruntime:PROVIDER has " + strings.Join(all, ", ")
+	}
+	return remark, nil
 }
 
 func (o *plantOptions) onnxOptions(d fleet.Device) onnxruntime.Options {

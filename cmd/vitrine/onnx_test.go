@@ -126,7 +126,7 @@ func withoutCUDA() string {
 	if cards, err := allCards(); err == nil && len(cards) > 0 {
 		return "has no provider cuda, only"
 	}
-	return "instance_group.kind: this server runs models on processors only"
+	return "instance_group.kind: want KIND_AUTO or KIND_CPU, or KIND_GPU where the server computes on GPUs"
 }
 
 // TestONNXRepositoryRefusals: what cannot run is named, with what would help.

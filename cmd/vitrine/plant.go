@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/vitrine-project/vitrine/internal/batcher"
+	"github.com/vitrine-project/vitrine/internal/cli"
 	"github.com/vitrine-project/vitrine/internal/engine"
 	"github.com/vitrine-project/vitrine/internal/engine/fleet"
 	"github.com/vitrine-project/vitrine/internal/model"
@@ -37,6 +39,7 @@ type plantOptions struct {
 	metrics  *telemetry.Metrics
 	budget   *service.Budget // nil is none
 	choice   string          // chooseEngine's reason
+	decoder  *decoder        // of this plant, once it is being assembled
 
 	// A model of a repository has these of its configuration; zero values are those of the flags.
 	name, version string             // what protocols call it
@@ -50,6 +53,7 @@ type plant struct {
 	images  *service.Images
 	devices []fleet.Device
 	free    func() // gives its memory back to the budget
+	decoder *decoder
 	began   time.Time
 
 	input, output string // names of the model's tensors
@@ -67,6 +71,7 @@ func (p *plant) WarmUp(ctx context.Context) error {
 // Close waits for what is being computed and frees the engine. It may be called again.
 func (p *plant) Close() error {
 	err := p.images.Close()
+	err = errors.Join(err, p.decoder.close())
 	p.free()
 	return err
 }
@@ -109,6 +114,9 @@ func assemblePlant(ctx context.Context, o plantOptions) (_ *plant, err error) {
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
+	if o.decoder, err = o.newDecoder(pipeline); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
 	step := time.Now()
 	var e *fleet.Fleet
 	var free func()
@@ -123,16 +131,19 @@ func assemblePlant(ctx context.Context, o plantOptions) (_ *plant, err error) {
 	}()
 	phase(o.log, "engine", step, "engine", e.Spec().Name, "variant", e.Spec().Variant, "precision", e.Spec().Precision,
 		"devices", devices, "in_flight", e.Spec().InFlight, "jpeg", pipeline.JPEG())
+	if err := o.decoder.open(&o, devices); err != nil {
+		return nil, errors.Join(err, m.Close(), e.Close())
+	}
 	meta := o.metadata(m, plan, e.Spec())
 	if err := errors.Join(m.Close(), o.checkSpace(meta.Space)); err != nil {
-		return nil, errors.Join(err, e.Close())
+		return nil, errors.Join(err, o.decoder.close(), e.Close())
 	}
-	images, err := o.newImages(meta, e, pipeline)
+	images, err := o.newImages(meta, e)
 	if err != nil {
-		return nil, errors.Join(err, e.Close())
+		return nil, errors.Join(err, o.decoder.close(), e.Close())
 	}
 	input, output := tensorNames(m)
-	return &plant{images, devices, free, began, input, output}, nil
+	return &plant{images, devices, free, o.decoder, began, input, output}, nil
 }
 
 // reserve takes the engine's memory from the budget.
@@ -214,10 +225,22 @@ func (o *plantOptions) batching() batcher.Config {
 	}
 }
 
-func (o *plantOptions) newImages(meta service.Metadata, e engine.Engine, p *preproc.Pipeline) (*service.Images, error) {
+// checkBatching refuses what the flags leave to the engine and the engine does not take.
+func (o *plantOptions) checkBatching(spec engine.Spec) error {
+	outside := func(n int) bool { return n > spec.MaxBatch }
+	if o.queue != nil || !slices.ContainsFunc(o.batch.preferred, outside) {
+		return nil
+	}
+	return cli.Usage{Err: fmt.Errorf("--preferred-batch-size: want sizes from 1 to --max-batch-size, which engine %s puts at %d", spec.Name, spec.MaxBatch)}
+}
+
+func (o *plantOptions) newImages(meta service.Metadata, e engine.Engine) (*service.Images, error) {
+	if err := o.checkBatching(e.Spec()); err != nil {
+		return nil, err
+	}
 	return service.New(service.Options{
-		Name: meta.Name, Version: meta.Version, Engine: e, Pipeline: p, Metadata: meta,
-		DecodeWorkers: o.image.workers, DecodeMemory: int64(o.image.memory), Metrics: o.metrics, Logger: o.log,
+		Name: meta.Name, Version: meta.Version, Engine: e, Pipeline: o.decoder.pipeline, Metadata: meta,
+		DecodeWorkers: o.decoder.workers, DecodeMemory: int64(o.image.memory), Metrics: o.metrics, Logger: o.log,
 		Batcher: o.batching(),
 	})
 }

@@ -45,13 +45,16 @@ func profileCommand(std streams) *cobra.Command {
 		Short: "Where an engine's time goes: operators, batch scaling, creation",
 		Long: `Profile runs the engine in this process, without a server, and writes three tables: each operator's total
 time, share and calls for one batch size; latency and images a second over batch sizes; and how long the
-engine takes to be made. Times are the host's.
+engine takes to be made. The table says whose time an operator's is: the processor's (host), or the
+card's (device; the native engine times each kernel by CUDA events), with operations and bytes a second
+as shares of what the card can do.
 
 chrome-trace writes every call of an operator instead, for chrome://tracing or ui.perfetto.dev.
 ` + "`vitrine bench profile --ort-trace`" + ` makes the same table of an ONNX Runtime profile; two records
 (--record) are set against each other by ` + "`vitrine compare`" + `.`,
 		Example: `  vitrine profile --model synthetic
   vitrine profile --batch 1,8 --operators-batch 8 --format json
+  vitrine profile --engine cuda --batch 1,8,32,128,512 --operators-batch 512
   vitrine profile --format chrome-trace --out trace.json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -144,7 +147,7 @@ func (o *profileOptions) bench(path string, std streams) (*benchRun, error) {
 	if err != nil {
 		return nil, cli.Usage{Err: err}
 	}
-	return &benchRun{study: study, cells: cells, path: path, log: o.log.logger(std.err), std: std, model: o.model, torch: o.engine.torch}, nil
+	return &benchRun{study: study, cells: cells, path: path, log: o.log.logger(std.err), std: std, model: o.model, engine: &o.engine}, nil
 }
 
 // measure fills the record and reads it back. A table that cannot be filled is said and the others stand.

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/vitrine-project/vitrine/internal/batcher"
+	"github.com/vitrine-project/vitrine/internal/cli"
 	"github.com/vitrine-project/vitrine/internal/model/repository"
 )
 
@@ -133,7 +134,7 @@ func unservable() string {
 	if cards, err := allCards(); err == nil && len(cards) > 0 {
 		return "not an ONNX model"
 	}
-	return "instance_group.kind: this server runs models on processors only"
+	return "instance_group.kind: want KIND_AUTO or KIND_CPU, or KIND_GPU where the server computes on GPUs"
 }
 
 // TestTheReferenceDeployment is served its own files, whose graphs are not kept here: nothing can run,
@@ -326,5 +327,16 @@ func TestMachineMemory(t *testing.T) {
 	}
 	if machineMemory(path+"x") != 0 {
 		t.Error("a file that is not there tells a size")
+	}
+}
+
+// TestPinnedMemory: what is said stands; else a small machine's GPU pins a quarter of its memory at most.
+func TestPinnedMemory(t *testing.T) {
+	for _, c := range []struct{ given, memory, want int64 }{
+		{0, 64 << 30, 0}, {0, 2 << 30, 512 << 20}, {0, 0, 0}, {3 << 20, 2 << 30, 3 << 20}, {8 << 30, 2 << 30, 8 << 30},
+	} {
+		if got := pinnedMemory(cli.Bytes(c.given), c.memory); int64(got) != c.want {
+			t.Errorf("%d given, %d in all: %d, want %d", c.given, c.memory, got, c.want)
+		}
 	}
 }

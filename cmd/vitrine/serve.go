@@ -63,18 +63,20 @@ func serveCommand(std streams) *cobra.Command {
   POST /embed/batch     multipart form, field files
   POST /v1/embeddings   OpenAI's shape, images as data URIs
   POST /v2/models/MODEL/infer and the other routes of the Open Inference Protocol, as Triton has them
-  GET  /healthz, /readyz, /model-info, /v1/models
+  GET  /healthz, /readyz, /model-info, /gpu-info, /v1/models
 on --grpc the same protocol's gRPC service (inference.GRPCInferenceService, grpc.health.v1, reflection),
 and on --metrics: /metrics for Prometheus, /healthz, /readyz.
 
-With --model-repository it serves the models of folders in Triton's layout; the routes of the first four
-lines then answer for the one that embeds images, or for --embed-model's.
+With --model-repository it serves the models of folders in Triton's layout; /embed and /v1/embeddings
+then answer for the one that embeds images, or for --embed-model's.
 
 It listens on loopback unless told otherwise. With no network, no --model and only loopback addresses it
 falls back to synthetic weights, and says so; on other addresses a model that cannot be had is an error.
 
 SIGTERM or SIGINT: /readyz says no, after --drain-delay no connection is accepted any more, what was
-accepted is answered within --drain-timeout, exit code 0. A second signal stops at once.`,
+accepted is answered within --drain-timeout, exit code 0. A request that has not wholly arrived within
+half of --drain-timeout, at most 5 s, is refused with 503 (gRPC: UNAVAILABLE). A second signal stops at
+once.`,
 		Example: `  vitrine serve
   vitrine serve --model ./my-clip --http 0.0.0.0:8000 --metrics 0.0.0.0:8002
   vitrine serve --model-repository ./models --model-control-mode poll
@@ -115,19 +117,19 @@ func (o *serveOptions) define(fs *pflag.FlagSet) {
 	o.grpc.define(fs)
 	o.door.define(fs)
 	cli.Group(fs, "Requests", func(fs *pflag.FlagSet) {
-		fs.Var(&o.maxBody, "max-body", "`bytes` of the largest request body")
-		fs.Var(&o.bodyMemory, "body-memory", "`bytes` of all request bodies held at once; more get 429")
-		fs.Var(cli.NewCount(&o.maxImages, 1024, 1, 1<<20), "max-images", "`images` of one request")
-		fs.DurationVar(&o.bodyTimeout, "body-timeout", 30*time.Second, "longest `time` for a body to arrive")
-		fs.DurationVar(&o.requestTimeout, "request-timeout", time.Minute, "longest `time` from a request's first byte to its answer")
+		fs.Var(&o.maxBody, "max-body", "`bytes` of the largest request body, also after decompression; larger ones get 413 (/v2: 400)")
+		fs.Var(&o.bodyMemory, "body-memory", "`bytes` of all request bodies held at once; more get 429 (/v2: 503)")
+		fs.Var(cli.NewCount(&o.maxImages, 1024, 1, 1<<20), "max-images", "`images` of one request to /embed and /v1/embeddings; requests to /v2 hold at most one batch")
+		fs.DurationVar(&o.bodyTimeout, "body-timeout", 30*time.Second, "longest `time` for a body to arrive over HTTP, then 408 (/v2: 503)")
+		fs.DurationVar(&o.requestTimeout, "request-timeout", time.Minute, "longest `time` from a request's first byte (gRPC: its last) to its answer, then 504 (/v2: 503, gRPC: UNAVAILABLE)")
 	})
 	cli.Group(fs, "Shutdown", func(fs *pflag.FlagSet) {
 		fs.DurationVar(&o.drainDelay, "drain-delay", 0, "`time` between saying not ready and closing the door, for load balancers to notice")
-		fs.DurationVar(&o.drainTimeout, "drain-timeout", 30*time.Second, "longest `time` for accepted requests to be answered")
+		fs.DurationVar(&o.drainTimeout, "drain-timeout", 30*time.Second, "longest `time` for accepted requests to be answered, then exit code 1; those that still arrive get half of it, at most 5 s")
 	})
 	o.log.define(fs, "info")
 	cli.Group(fs, "Log (on standard error)", func(fs *pflag.FlagSet) {
-		fs.BoolVar(&o.accessLog, "access-log", true, "one line a request")
+		fs.BoolVar(&o.accessLog, "access-log", true, "one line a request, but for probes: at info, at warn where the server could not take it, at error where the server failed")
 	})
 }
 
@@ -224,7 +226,9 @@ func newServer(o *serveOptions, log *slog.Logger) (*server, error) {
 	if limit > 0 {
 		log.Debug("memory limit", "bytes", limit)
 	}
-	s.budget = service.NewBudget(cmp.Or(int64(o.repository.memory), limit, machineMemory("/proc/meminfo")))
+	memory := cmp.Or(int64(o.repository.memory), limit, machineMemory("/proc/meminfo"))
+	s.budget = service.NewBudget(memory)
+	s.o.engine.pinned = pinnedMemory(s.o.engine.pinned, memory)
 	b := readBuild()
 	s.metrics = telemetry.NewMetrics(telemetry.MetricsOptions{Version: b.Version, Revision: b.Revision})
 	s.front = front.New(front.Options{
@@ -344,6 +348,7 @@ func (s *server) drain(why error) error {
 	time.Sleep(s.o.drainDelay)
 	ctx, cancel := context.WithTimeout(context.Background(), s.o.drainTimeout)
 	defer cancel()
+	defer time.AfterFunc(s.o.uploadGrace(), s.refuseUploads).Stop()
 	ended := make(chan error, 1)
 	go func() { ended <- s.grpc.shutdown(ctx) }()
 	err := errors.Join(s.data.shutdown(ctx), <-ended)
@@ -359,6 +364,21 @@ func (s *server) drain(why error) error {
 	}
 	s.log.Info("drained", "took", time.Since(began))
 	return nil
+}
+
+// uploadGrace is how long a drain waits for requests that have not wholly arrived: long enough for any
+// client that goes on sending, and short enough to leave time for the answers.
+func (o *serveOptions) uploadGrace() time.Duration { return min(5*time.Second, o.drainTimeout/2) }
+
+// refuseUploads ends the wait for what has not wholly arrived: it was never accepted.
+func (s *server) refuseUploads() {
+	n := s.front.RefuseUploads()
+	if s.grpc != nil {
+		n += s.grpc.RefuseUploads()
+	}
+	if n > 0 {
+		s.log.Warn("requests that have not wholly arrived are refused, and their connections closed", "requests", n, "waited", s.o.uploadGrace())
+	}
 }
 
 // hangUp closes the doors at once.

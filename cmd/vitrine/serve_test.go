@@ -28,6 +28,7 @@ type running struct {
 	t            *testing.T
 	cmd          *exec.Cmd
 	url, metrics string
+	grpc         string      // its address
 	out          []string    // standard output until it was ready
 	log          chan string // lines of standard error
 	ready        chan struct{}
@@ -95,6 +96,8 @@ func (r *running) readLine(line string) {
 	switch {
 	case strings.HasPrefix(line, "ready on "):
 		r.url = address.FindString(line)
+	case strings.HasPrefix(line, "gRPC on "):
+		r.grpc = strings.TrimPrefix(line, "gRPC on ")
 	case strings.HasPrefix(line, "metrics on "):
 		r.metrics = address.FindString(line)
 	}
@@ -342,24 +345,84 @@ func TestASignalWhileTheModelLoads(t *testing.T) {
 	r.exit(exitOK)
 }
 
-func TestUnansweredRequestsAreAFailure(t *testing.T) {
-	r := start(t, "--engine", "null", "--drain-timeout", "100ms")
+// halfSent starts a request to the server and returns once the start of its body is on its way; the rest
+// never comes. The channel gets its answer, if there is one.
+func halfSent(t *testing.T, client *http.Client, url string, header http.Header, start []byte) <-chan *http.Response {
+	t.Helper()
 	body, half := io.Pipe()
-	defer half.Close()
+	t.Cleanup(func() { half.Close() })
+	answers := make(chan *http.Response, 1)
 	go func() {
-		req, err := http.NewRequest("POST", r.url+"/embed", body)
+		defer close(answers)
+		req, err := http.NewRequest("POST", url, body)
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		req.ContentLength = 100_000
-		req.Header.Set("Expect", "100-continue")
-		if resp, err := patient().Do(req); err == nil {
+		req.ContentLength, req.Header = 100_000, header
+		if resp, err := client.Do(req); err == nil {
+			_, _ = io.Copy(io.Discard, resp.Body) // the trailers come after it
+			resp.Body.Close()
+			answers <- resp
+		}
+	}()
+	if _, err := half.Write(start); err != nil {
+		t.Fatal(err)
+	}
+	return answers
+}
+
+// TestDrainRefusesWhatNeverArrives leaves requests half sent: they do not hold the server up until --drain-timeout,
+// and are no failure.
+func TestDrainRefusesWhatNeverArrives(t *testing.T) {
+	r := start(t, "--engine", "null", "--grpc", "127.0.0.1:0", "--drain-timeout", "4s", "--body-timeout", "10m")
+	embed := halfSent(t, patient(), r.url+"/embed", http.Header{"Expect": {"100-continue"}}, make([]byte, 20000))
+	service, client := "http://"+r.grpc+"/inference.GRPCInferenceService/", http2Client()
+	header := http.Header{"Content-Type": {"application/grpc"}, "Te": {"trailers"}}
+	infer := halfSent(t, client, service+"ModelInfer", header, []byte("\x00\x00\x01\x00\x00half"))
+	// A further call of the connection is answered: the server has the start of the one before.
+	req, err := http.NewRequest("POST", service+"ServerLive", strings.NewReader("\x00\x00\x00\x00\x00"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = header
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	r.signal()
+	r.waitFor("requests that have not wholly arrived are refused")
+	if resp := <-embed; resp == nil || resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("/embed: %v", resp)
+	}
+	if resp := <-infer; resp == nil || resp.Trailer.Get("Grpc-Status")+resp.Header.Get("Grpc-Status") != "14" {
+		t.Errorf("gRPC: %v", resp)
+	}
+	r.exit(exitOK)
+}
+
+// http2Client speaks HTTP/2 without TLS, as gRPC does.
+func http2Client() *http.Client {
+	transport := &http.Transport{Protocols: new(http.Protocols)}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	return &http.Client{Transport: transport}
+}
+
+// TestUnansweredRequestsAreAFailure has a batch of two wait for what would make it one of a preferred size; the
+// images of the warm-up are of that size.
+func TestUnansweredRequestsAreAFailure(t *testing.T) {
+	r := start(t, "--engine", "null", "--preferred-batch-size", "1", "--max-queue-delay", "1h", "--drain-timeout", "100ms")
+	go func() {
+		body := `{"inputs":[{"name":"image","datatype":"UINT8","shape":[2,1,1,3],"data":[1,2,3,4,5,6]}]}`
+		if resp, err := http.Post(r.url+"/v2/models/openclip_vit_b32_u8/infer", "application/json", strings.NewReader(body)); err == nil {
 			resp.Body.Close()
 		}
 	}()
-	if _, err := half.Write(make([]byte, 20000)); err != nil {
-		t.Fatal(err)
+	waits := regexp.MustCompile(`nv_inference_pending_request_count\{.*\} 1\n`)
+	for waiting := false; !waiting; {
+		_, _, body := do(t, "GET", r.metrics+"/metrics", nil)
+		waiting = waits.Match(body)
 	}
 	r.signal()
 	r.exit(exitFailure)

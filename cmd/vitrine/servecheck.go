@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -12,13 +13,14 @@ import (
 // check refuses values that a flag's type lets through, before anything slow begins.
 func (o *serveOptions) check() error {
 	b := &o.batch
-	outside := func(n int) bool { return n < 1 || n > o.engine.maxBatch }
+	most := cmp.Or(o.engine.maxBatch, largestBatch) // what the engine prefers, it says when it is there
+	outside := func(n int) bool { return n < 1 || n > most }
 	for _, c := range []struct {
 		flag string
 		good bool
 		want string
 	}{
-		{"preferred-batch-size", !slices.ContainsFunc(b.preferred, outside), fmt.Sprintf("sizes from 1 to --max-batch-size, which is %d", o.engine.maxBatch)},
+		{"preferred-batch-size", !slices.ContainsFunc(b.preferred, outside), fmt.Sprintf("sizes from 1 to --max-batch-size, which is at most %d", most)},
 		{"max-queue-delay", b.delay >= 0, "no negative time"},
 		{"timeout", b.timeout >= 0, "no negative time"},
 		{"max-body", o.maxBody > 0, "at least a byte"},

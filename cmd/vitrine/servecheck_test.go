@@ -8,7 +8,7 @@ import (
 // TestServeValuesThatAreRefused before a model is opened: there is none where --model points.
 func TestServeValuesThatAreRefused(t *testing.T) {
 	for _, c := range []struct{ flag, value, want string }{
-		{"preferred-batch-size", "4,64", "sizes from 1 to --max-batch-size, which is 32"},
+		{"preferred-batch-size", "4,5000", "sizes from 1 to --max-batch-size, which is at most 4096"},
 		{"preferred-batch-size", "0", "sizes from 1 to"},
 		{"max-queue-delay", "-1s", "no negative time"},
 		{"timeout", "-1ms", "no negative time"},
@@ -27,4 +27,10 @@ func TestServeValuesThatAreRefused(t *testing.T) {
 			t.Errorf("--%s=%s: %s", c.flag, c.value, log)
 		}
 	}
+}
+
+// TestPreferredSizesBeyondTheEngine are known once the engine is.
+func TestPreferredSizesBeyondTheEngine(t *testing.T) {
+	call(t, "serve", "--engine", "null", "--preferred-batch-size", "4,64", "--http", "127.0.0.1:0", "--grpc", "off", "--metrics", "off").
+		want(t, exitUsage, "--preferred-batch-size: want sizes from 1 to --max-batch-size, which engine null puts at 32")
 }

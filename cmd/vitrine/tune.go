@@ -12,6 +12,7 @@ import (
 	"github.com/vitrine-project/vitrine/internal/engine"
 	"github.com/vitrine-project/vitrine/internal/engine/onnxruntime"
 	"github.com/vitrine-project/vitrine/internal/gpu"
+	"github.com/vitrine-project/vitrine/internal/lab/host"
 	"github.com/vitrine-project/vitrine/internal/model"
 	"github.com/vitrine-project/vitrine/internal/tune"
 )
@@ -34,7 +35,7 @@ func (o *doctorOptions) runTune(ctx context.Context, std streams) (*tuning, erro
 		return nil, err
 	}
 	log := o.log.logger(std.err)
-	p := plantOptions{model: o.model, engine: o.engine, log: log, fallback: true}
+	p := plantOptions{model: o.model, engine: o.engine, devices: o.devices, log: log, fallback: true}
 	m, err := p.openModel(ctx)
 	if err != nil {
 		return nil, err
@@ -47,7 +48,7 @@ func (o *doctorOptions) runTune(ctx context.Context, std streams) (*tuning, erro
 	if err != nil {
 		return nil, err
 	}
-	t := &tuning{Choice: tune.Choice{At: time.Now().UTC().Truncate(time.Second), Program: readBuild().Version, Machine: machineKey(),
+	t := &tuning{Choice: tune.Choice{At: time.Now().UTC().Truncate(time.Second), Program: readBuild().Version, Machine: machineKey(host.Read(), o.devices.kinds()),
 		Model: m.Source.Reference, Weights: m.WeightsHash, Python: o.pythonPath(ctx), ONNX: absolute(o.engine.onnx.runtime), Batches: o.batches, Results: results}}
 	t.File = tune.File(folder, t.Choice.Machine, m.WeightsHash)
 	return t, tune.Save(t.File, t.Choice)
@@ -80,7 +81,8 @@ func (o *doctorOptions) precisions() []engine.Precision {
 	return []engine.Precision{engine.FP32, engine.BF16, engine.FP16}
 }
 
-// candidates are the engines that run here: those of --engine, or all but the one that computes nothing.
+// candidates are the engines that run here, on a card if cards were named: those of --engine, or all but the
+// one that computes nothing.
 func (o *doctorOptions) candidates(ctx context.Context, p plantOptions, m *model.Model) (all []tune.Candidate) {
 	for _, name := range o.names(m) {
 		f := o.engine
@@ -88,6 +90,9 @@ func (o *doctorOptions) candidates(ctx context.Context, p plantOptions, m *model
 		kind, err := backendOf(f.name)
 		if err == nil {
 			_, err = kind.check(ctx, &f, engine.FP32)
+		}
+		if err == nil && !o.devices.all() {
+			_, err = o.devices.cards(&f)
 		}
 		if err == nil {
 			all = append(all, candidate(kind, name, p, m))

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/vitrine-project/vitrine/internal/cardjpeg/nvjpeg"
 	"github.com/vitrine-project/vitrine/internal/dynlib"
 )
 
@@ -42,8 +43,8 @@ func Libraries(onnx []string) []Wanted {
 			[]string{"libcuda.so.1", "/usr/local/nvidia/lib64/libcuda.so.1", "/usr/lib/wsl/lib/libcuda.so.1"}, nil},
 		{"NVML (libnvidia-ml)", "cards' memory, use, power and energy in metrics", "comes with NVIDIA's driver",
 			[]string{"libnvidia-ml.so.1", "/usr/local/nvidia/lib64/libnvidia-ml.so.1", "/usr/lib/wsl/lib/libnvidia-ml.so.1"}, nil},
-		{"nvJPEG", "nothing yet: JPEG is decoded on the processor", "pip install nvidia-nvjpeg-cu12",
-			[]string{"libnvjpeg.so.13", "libnvjpeg.so.12", "/usr/local/cuda/lib64/libnvjpeg.so"}, nil},
+		{"nvJPEG", "decoding JPEG on NVIDIA cards (--decode)", "pip install nvidia-nvjpeg, and its file by --nvjpeg; or NVIDIA's toolkit",
+			nvjpeg.Names, nvjpeg.Version},
 	}
 }
 

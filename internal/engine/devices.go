@@ -12,6 +12,7 @@ type Devices interface {
 // DeviceStatus is what one device does and has done.
 type DeviceStatus struct {
 	Name  string // "cpu", "gpu:0"
+	UUID  string // the card's, "" if it has none
 	Up    bool
 	Why   string    // why it is not up
 	Since time.Time // when it came up or went down

@@ -83,7 +83,7 @@ type Spec struct {
 	Width     int             // input width in pixels
 	Formats   []tensor.Format // accepted, cheapest first
 	Outputs   []Output
-	MaxBatch  int
+	MaxBatch  int   // the largest batch; what the engine prefers where its maker named none
 	Batches   []int // planned sizes, ascending; empty means any size up to MaxBatch
 	InFlight  int   // how many Runs may overlap, at least 1
 	Memory    Memory

@@ -17,6 +17,22 @@ type OperatorTime struct {
 	Calls int64
 	Total time.Duration
 	Where string // whose time it is: host (also "") or device
+	FLOPs int64  // of its matrix products, a multiplication and an addition being two; 0 is none or unknown
+	Bytes int64  // that must be read and written if each is once; 0 is unknown
+}
+
+// Explainer is implemented by Profilers whose figures need words, or know what their device can do.
+type Explainer interface {
+	Profiler
+	// Explain speaks of the profile as it stands.
+	Explain() Explanation
+}
+
+// Explanation is what a reader of a profile must know beside its times.
+type Explanation struct {
+	Means     string  // how the times were taken: a sentence without its full stop
+	PeakFLOPs float64 // of the device in the engine's precision, a second; 0 is unknown
+	PeakBytes float64 // of the device's memory, a second; 0 is unknown
 }
 
 // Tracer is implemented by Profilers that can also list every call of an operator.

@@ -40,11 +40,15 @@ const (
 	Forbidden
 	// Exists is something that is to be made and is there already.
 	Exists
+	// Mistaken is a request that cannot be followed and that Triton answers as an internal error: the client's
+	// mistake all the same, such as JSON that is none. It has Internal's codes on the wire and nowhere else
+	// counts as the server's.
+	Mistaken
 )
 
 var kindNames = [...]string{
 	"internal", "invalid", "not_found", "too_large", "unsupported_media", "unimplemented",
-	"exhausted", "unavailable", "timeout", "canceled", "unauthenticated", "forbidden", "exists",
+	"exhausted", "unavailable", "timeout", "canceled", "unauthenticated", "forbidden", "exists", "mistaken",
 }
 
 // String is the kind's name in logs and metrics.

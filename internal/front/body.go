@@ -25,12 +25,14 @@ func (x *Exchange) Body(r *http.Request) ([]byte, error) {
 	if r.ContentLength == 0 {
 		return nil, nil
 	}
-	control := http.NewResponseController(x.ResponseWriter)
-	if control.SetReadDeadline(time.Now().Add(f.bodyTimeout)) == nil {
-		// The server's own watch for a client that leaves reads too, and must not meet this deadline.
-		defer func() { _ = control.SetReadDeadline(time.Time{}) }()
+	b, err := x.readBody(r)
+	if err != nil {
+		return nil, err
 	}
-	return x.readBody(r)
+	if err := x.bodyArrived(r); err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 func (x *Exchange) readBody(r *http.Request) ([]byte, error) {
@@ -54,8 +56,7 @@ func (x *Exchange) readBody(r *http.Request) ([]byte, error) {
 			case err == io.EOF, err == nil && x.bytesIn == r.ContentLength:
 				return b, nil
 			case err != nil:
-				x.Header().Set("Connection", "close")
-				return nil, bodyFault(err, r, len(b), x.front.bodyTimeout)
+				return nil, x.bodyFailed(err, r)
 			}
 		}
 		size = min(4*int64(cap(b)), x.front.maxBody+1)

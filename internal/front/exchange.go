@@ -34,7 +34,9 @@ type Exchange struct {
 	bytesIn  int64
 	bytesOut int64
 	body     *[]byte
-	bodySize int64 // taken from the budget
+	coming   *http.Request // while its body has not wholly arrived
+	refused  bool          // its body is not waited for; guarded by uploads
+	bodySize int64         // taken from the budget
 	answer   *[]byte
 }
 
@@ -45,6 +47,7 @@ func (x *Exchange) Received() time.Time { return x.received }
 func (x *Exchange) WriteHeader(status int) {
 	if x.status == 0 {
 		x.status = status
+		x.settleBody()
 	}
 	x.ResponseWriter.WriteHeader(status)
 }
@@ -52,7 +55,7 @@ func (x *Exchange) WriteHeader(status int) {
 // Write implements http.ResponseWriter.
 func (x *Exchange) Write(b []byte) (int, error) {
 	if x.status == 0 {
-		x.status = http.StatusOK
+		x.WriteHeader(http.StatusOK)
 	}
 	n, err := x.ResponseWriter.Write(b)
 	x.bytesOut += int64(n)
@@ -135,7 +138,13 @@ var ErrMethod = fault.New(fault.Invalid, "Method Not Allowed")
 func (f *Front) serve(w http.ResponseWriter, r *http.Request, route *Route, allow string) {
 	x := &Exchange{ResponseWriter: w, front: f, received: time.Now()}
 	f.inFlight.Add(1)
-	defer f.inFlight.Add(-1)
+	x.awaitBody(r)
+	defer func() {
+		if x.coming != nil {
+			x.endBody()
+		}
+		f.inFlight.Add(-1)
+	}()
 	x.identify(r)
 	for k, v := range f.header {
 		w.Header()[k] = v

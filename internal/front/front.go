@@ -35,6 +35,7 @@ var codes = [...]struct {
 	fault.Unauthenticated:  {http.StatusUnauthorized, 16},
 	fault.Forbidden:        {http.StatusForbidden, 7},
 	fault.Exists:           {http.StatusConflict, 6},
+	fault.Mistaken:         {http.StatusInternalServerError, 13},
 }
 
 // Status is the HTTP status of a failed request. A queue or deadline that ran out is 504, a body that

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -153,15 +154,189 @@ func TestSlowBody(t *testing.T) {
 		c := pipe(t, one(New(Options{BodyTimeout: 5 * time.Second, Observer: o}), echo), ServerOptions{})
 		start := time.Now()
 		_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nhalf")
-		response, err := http.ReadResponse(bufio.NewReader(c), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, _ := io.ReadAll(response.Body)
+		response, b := lastAnswer(t, c)
 		if response.StatusCode != 408 || !response.Close || time.Since(start) != 5*time.Second {
 			t.Errorf("%d after %v: %s", response.StatusCode, time.Since(start), b)
 		}
 	})
+}
+
+// lastAnswer reads an answer and makes sure that the server closes the connection after it.
+func lastAnswer(t *testing.T, c net.Conn) (*http.Response, []byte) {
+	t.Helper()
+	from := bufio.NewReader(c)
+	response, err := http.ReadResponse(from, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(response.Body)
+	if rest, err := io.ReadAll(from); len(rest) > 0 || err != nil {
+		t.Errorf("after the answer: %q %v", rest, err)
+	}
+	return response, body
+}
+
+// TestUnreadBodies answers requests without reading their bodies: those that come are read away, for the
+// connection's next request, and nobody waits longer than a body's time for those that do not.
+func TestUnreadBodies(t *testing.T) {
+	const head = "POST / HTTP/1.1\r\nHost: h\r\n"
+	for name, c := range map[string]struct {
+		request string
+		took    time.Duration
+		next    bool // the connection is used again
+	}{
+		"whole":          {head + "Content-Length: 4\r\n\r\nbody", 0, true},
+		"chunked":        {head + "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n", 0, true},
+		"half":           {head + "Content-Length: 8\r\n\r\nbody", 5 * time.Second, false},
+		"half a chunk":   {head + "Transfer-Encoding: chunked\r\n\r\n8\r\nbody", 5 * time.Second, false},
+		"more than much": {head + "Content-Length: 1000000\r\n\r\n", 0, false},
+		"not asked for":  {head + "Content-Length: 4\r\nExpect: 100-continue\r\n\r\n", 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := New(Options{BodyTimeout: 5 * time.Second})
+				conn := pipe(t, one(f, func(*Exchange, *http.Request) error { return fault.New(fault.NotFound, "no") }), ServerOptions{})
+				start := time.Now()
+				_, _ = io.WriteString(conn, c.request)
+				if !c.next {
+					response, _ := lastAnswer(t, conn)
+					if took := time.Since(start); response.StatusCode != 404 || !response.Close || took < c.took || took > c.took+time.Second {
+						t.Errorf("%d after %v", response.StatusCode, took)
+					}
+					return
+				}
+				from := bufio.NewReader(conn)
+				for range 2 {
+					response, err := http.ReadResponse(from, nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					_, _ = io.Copy(io.Discard, response.Body)
+					if response.StatusCode != 404 || response.Close || time.Since(start) != 0 {
+						t.Errorf("%d after %v, close %v", response.StatusCode, time.Since(start), response.Close)
+					}
+					_, _ = io.WriteString(conn, c.request)
+				}
+			})
+		})
+	}
+}
+
+// TestRefuseUploads has requests of which only half has arrived, and others that have arrived whole, when the
+// server stops to wait.
+func TestRefuseUploads(t *testing.T) {
+	const head = "POST / HTTP/1.1\r\nHost: h\r\n"
+	synctest.Test(t, func(t *testing.T) {
+		f := New(Options{})
+		release := make(chan struct{})
+		mux := http.NewServeMux()
+		f.Register(mux, Route{Path: "/", Fail: plainFail, Methods: map[string]Handler{"POST": func(x *Exchange, r *http.Request) error {
+			b, err := x.Body(r)
+			if err != nil {
+				return err
+			}
+			<-release
+			if err := r.Context().Err(); err != nil {
+				return err
+			}
+			x.Send(200, "text/plain", b)
+			return nil
+		}}})
+		f.Register(mux, Route{Path: "/unread", Fail: plainFail})
+		send := func(text string) net.Conn {
+			c := pipe(t, mux, ServerOptions{})
+			go func() { _, _ = io.WriteString(c, text) }()
+			synctest.Wait()
+			return c
+		}
+		refused := map[int][]net.Conn{
+			503: {send(head + "Content-Length: 8\r\n\r\nhalf"), send(head + "Transfer-Encoding: chunked\r\n\r\n8\r\nhalf")},
+			405: {send(strings.Replace(head, "/", "/unread", 1) + "Content-Length: 8\r\n\r\nhalf")},
+		}
+		whole := send(head + "Content-Length: 4\r\nConnection: close\r\n\r\nbody")
+		start := time.Now()
+		if n := f.RefuseUploads(); n != 3 {
+			t.Errorf("%d requests are refused, want 3", n)
+		}
+		refused[503] = append(refused[503], send(head+"Content-Length: 8\r\n\r\nlate"))
+		for status, conns := range refused {
+			for _, c := range conns {
+				if response, b := lastAnswer(t, c); response.StatusCode != status || !response.Close || time.Since(start) != 0 {
+					t.Errorf("%d after %v, want %d: %s", response.StatusCode, time.Since(start), status, b)
+				}
+			}
+		}
+		close(release)
+		if response, b := lastAnswer(t, whole); response.StatusCode != 200 || string(b) != "body" {
+			t.Errorf("the request that had arrived: %d %s", response.StatusCode, b)
+		}
+		if f.BodyBytes() != 0 || f.uploads.count() != 0 {
+			t.Errorf("%d bytes, %d requests are left", f.BodyBytes(), f.uploads.count())
+		}
+	})
+}
+
+func (u *uploads) count() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.waiting)
+}
+
+// TestRefuseUploadsOverHTTP2 refuses one stream of a connection and answers the other.
+func TestRefuseUploadsOverHTTP2(t *testing.T) {
+	f := New(Options{})
+	entered, release := make(chan struct{}), make(chan struct{})
+	s := NewServer(one(f, func(x *Exchange, r *http.Request) error {
+		b, err := x.Body(r)
+		if err != nil {
+			return err
+		}
+		close(entered)
+		<-release
+		x.Send(200, "text/plain", b)
+		return nil
+	}), ServerOptions{})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = s.Serve(l) }()
+	defer func() { _ = s.Close() }()
+	transport := &http.Transport{Protocols: new(http.Protocols)}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	defer transport.CloseIdleConnections()
+	codes := func(body io.Reader) <-chan int {
+		code := make(chan int, 1)
+		go func() {
+			response, err := (&http.Client{Transport: transport}).Post("http://"+l.Addr().String()+"/", "", body)
+			if err != nil {
+				t.Error(err)
+				code <- 0
+				return
+			}
+			_ = response.Body.Close()
+			code <- response.StatusCode
+		}()
+		return code
+	}
+	body, half := io.Pipe()
+	whole, refused := codes(strings.NewReader("body")), codes(body)
+	<-entered
+	if _, err := half.Write([]byte("half")); err != nil {
+		t.Fatal(err)
+	}
+	for f.uploads.count() == 0 { // until the server has seen its start
+		runtime.Gosched()
+	}
+	f.RefuseUploads()
+	if code := <-refused; code != 503 {
+		t.Errorf("the half: %d", code)
+	}
+	close(release)
+	if code := <-whole; code != 200 {
+		t.Errorf("the whole: %d", code)
+	}
+	_ = half.Close()
 }
 
 // TestSlowWorkAfterTheBody makes sure that the body's deadline does not end the work.
@@ -295,12 +470,13 @@ func TestPanics(t *testing.T) {
 }
 
 func TestStatusTable(t *testing.T) {
-	for k := fault.Internal; k <= fault.Exists; k++ {
+	for k := fault.Internal; k <= fault.Mistaken; k++ {
 		err := fmt.Errorf("wrapped: %w", fault.New(k, "x"))
-		if s := Status(err); s < 400 || s == 500 != (k == fault.Internal) {
+		internal := k == fault.Internal || k == fault.Mistaken
+		if s := Status(err); s < 400 || s == 500 != internal {
 			t.Errorf("%v: HTTP %d", k, s)
 		}
-		if c := GRPCCode(err); c == 0 || c > 16 || c == 13 != (k == fault.Internal) {
+		if c := GRPCCode(err); c == 0 || c > 16 || c == 13 != internal {
 			t.Errorf("%v: gRPC %d", k, c)
 		}
 	}

@@ -40,6 +40,7 @@ type Front struct {
 	guard          *door.Guard
 	budget         budget
 	buffers        bufferPool
+	uploads        uploads
 	draining       atomic.Bool
 	inFlight       atomic.Int64
 }

@@ -40,8 +40,9 @@ func (r *Request) refuse(format string, args ...any) error {
 	return fault.New(fault.Invalid, "%s", r.prefix()+fmt.Sprintf(format, args...))
 }
 
-// check compares a request with what its model declares. Inputs are looked at from the last to the
-// first, for Triton keeps them so and names the first that is wrong.
+// check compares a request with what its model declares, and joins the inputs of a model that does not read
+// pieces. Inputs are looked at from the last to the first, for Triton keeps them so and names the first that is
+// wrong.
 func check(m Model, r *Request) error {
 	meta, maxBatch := m.Metadata(), int64(m.Config().MaxBatchSize)
 	if r.Raw {
@@ -67,6 +68,9 @@ func check(m Model, r *Request) error {
 		if err := r.checkInput(meta, &r.Inputs[i], maxBatch > 0); err != nil {
 			return err
 		}
+	}
+	if err := r.gather(m); err != nil {
+		return err
 	}
 	if c, ok := m.(Checker); ok {
 		return c.Check(r)
@@ -211,7 +215,7 @@ func (r *Request) checkBytes(model string, in *Input, batched bool) error {
 		}
 		return r.checkStrings(model, in, n)
 	}
-	size := uint64(len(in.Data))
+	size := uint64(in.Len())
 	if in.Memory != nil {
 		size = in.Memory.Size
 	}
@@ -228,6 +232,9 @@ func (r *Request) checkBytes(model string, in *Input, batched bool) error {
 
 // checkStrings makes sure that a BYTES input holds n whole elements and nothing else.
 func (r *Request) checkStrings(model string, in *Input, n int64) error {
+	if err := r.join(in); err != nil {
+		return err
+	}
 	b, have := in.Data, int64(0)
 	for len(b) > 0 {
 		if len(b) < 4 {
@@ -261,8 +268,19 @@ func checkOutputs(meta *Metadata, r *Request) error {
 	return nil
 }
 
+// prefixed puts a string's length before it, in the string's own memory where that has room: a raw request's
+// body is there for nothing else, and moving an image costs less than memory for a second one.
+func prefixed(s []byte) []byte {
+	n := len(s)
+	s = append(s, 0, 0, 0, 0)
+	copy(s[4:], s[:n])
+	binary.LittleEndian.PutUint32(s, uint32(n))
+	return s
+}
+
 // completeRaw gives a raw request the name, type and shape that its one input's bytes imply: a batch
-// of one, at most one dimension that varies, BYTES without their length.
+// of one, at most one dimension that varies, BYTES without their length. It uses the bytes up: a model sees
+// them with their length, and Data must not be sent again.
 func completeRaw(meta *Metadata, r *Request, batched bool) error {
 	if len(meta.Inputs) != 1 {
 		return r.refuse("Raw request must only have 1 input (found %d) to be deduced but got %d inputs in '%s' model configuration", 1, len(meta.Inputs), meta.Name)
@@ -287,7 +305,7 @@ func completeRaw(meta *Metadata, r *Request, batched bool) error {
 		if free >= 0 || fixed != 1 {
 			return r.refuse("For BYTE datatype raw input '%s', the model must have input shape [1]", spec.Name)
 		}
-		in.Data = append(binary.LittleEndian.AppendUint32(make([]byte, 0, 4+len(in.Data)), uint32(len(in.Data))), in.Data...)
+		in.Data = prefixed(in.Data)
 		return nil
 	}
 	if free >= 0 && fixed > 0 {

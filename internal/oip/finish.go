@@ -43,7 +43,7 @@ func (s *Server) finish(m Model, r *Request, response *Response) error {
 // place writes an output to shared memory.
 func (s *Server) place(out *Output, m *Memory) error {
 	if uint64(len(out.Data)) > m.Size {
-		return fault.New(fault.Internal, "shared memory size specified with the request for output '%s' (%d bytes) should be at least %d bytes to hold the results", out.Name, m.Size, len(out.Data))
+		return fault.New(fault.Mistaken, "shared memory size specified with the request for output '%s' (%d bytes) should be at least %d bytes to hold the results", out.Name, m.Size, len(out.Data))
 	}
 	if err := s.Regions.write(m, out.Data); err != nil {
 		return err

@@ -20,7 +20,7 @@ func (r *Registry) Load(ctx context.Context, name, config string, files map[stri
 		return errNoControl
 	}
 	if len(files) == 0 && !slices.Contains(r.loader.Names(), name) {
-		return fault.New(fault.Internal, "failed to load '%s', failed to poll from model repository", name)
+		return fault.New(fault.Mistaken, "failed to load '%s', failed to poll from model repository", name)
 	}
 	err := r.load(context.WithoutCancel(ctx), name, config, files)
 	if all := (Failures)(nil); errors.As(err, &all) {

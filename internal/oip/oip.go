@@ -39,7 +39,8 @@ type Input struct {
 	// Data is row-major and little-endian; a BYTES element is its length in four bytes and then itself.
 	// It is read until Infer returns, and never written.
 	Data   []byte
-	Memory *Memory // where Data is instead; Server.Infer fills Data from it
+	Pieces tensor.Pieces // instead of Data where the bytes came in several; only a PieceReader sees them
+	Memory *Memory       // where Data is instead; Server.Infer fills Data from it
 	Params Params
 }
 
@@ -68,6 +69,7 @@ type Request struct {
 	Priority           uint64
 	Timeout            time.Duration // longest time in the queue, 0 for the model's default
 	Sequence           Sequence
+	Allocator          Allocator // of copies of the inputs; nil is the heap
 	// Raw is a request that is one input's bytes and nothing else (Inference-Header-Content-Length: 0).
 	Raw bool
 	// Trial is a request of the server's own (warm-up): it is in no statistics.

@@ -130,7 +130,7 @@ func TestUnloadWaitsForRequests(t *testing.T) {
 	if _, err := s.Models.Get("m", "1"); err != nil {
 		t.Error(err)
 	}
-	want(t, s.Models.Load(t.Context(), "z", "", nil), fault.Internal, "failed to load 'z', failed to poll from model repository")
+	want(t, s.Models.Load(t.Context(), "z", "", nil), fault.Mistaken, "failed to load 'z', failed to poll from model repository")
 	want(t, s.Models.Load(t.Context(), "m", "{}", nil), fault.Unimplemented, "no other configuration")
 	want(t, NewRegistry(nil).Unload("m"), fault.Unavailable, "explicit model load / unload is not allowed")
 }

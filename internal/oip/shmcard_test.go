@@ -99,7 +99,7 @@ func TestCUDAMemory(t *testing.T) {
 	want(t, err, fault.Invalid, "Invalid offset + byte size for shared memory region: 'c'")
 	r.Outputs[0].Memory = &Memory{"c", 0, 4}
 	_, err = s.Infer(t.Context(), r)
-	want(t, err, fault.Internal, "shared memory size specified with the request for output 'y' (4 bytes) should be at least 8 bytes to hold the results")
+	want(t, err, fault.Mistaken, "shared memory size specified with the request for output 'y' (4 bytes) should be at least 8 bytes to hold the results")
 
 	p.fail = fault.New(fault.Unavailable, "the GPU failed")
 	r.Outputs = nil

@@ -27,7 +27,7 @@ type mapped struct {
 
 // noRegion are Triton's answers, internal errors though they are the client's.
 func noRegion(verb, key string) error {
-	return fault.New(fault.Internal, "%s shared memory region: '%s'", verb, key)
+	return fault.New(fault.Mistaken, "%s shared memory region: '%s'", verb, key)
 }
 
 // mapObject opens and maps. A key is a name of one part, and never a path; an offset is a multiple of

@@ -174,7 +174,11 @@ func (p *Pipeline) decode(data []byte, format Format, dst *raster.Image) error {
 // place resizes, crops or pads, converts to RGB and normalises, in open_clip's order, into row.
 func (p *Pipeline) place(im *raster.Image, g geometry, row tensor.Row, s *scratch) {
 	resize.Into(&s.resized, im, g.width, g.height, g.part, p.plan.Filter, &s.resize)
-	small := &s.resized
+	p.finish(&s.resized, g, row, s)
+}
+
+// finish is place after resizing.
+func (p *Pipeline) finish(small *raster.Image, g geometry, row tensor.Row, s *scratch) {
 	if small.Width != p.plan.Size || small.Height != p.plan.Size {
 		pad(&s.turned, small, p.plan.Size, g.x, g.y)
 		small = &s.turned

@@ -122,7 +122,7 @@ func locate(err error, field string, i int) *fault.Error {
 // blame turns a spoilt embedding into the client's fault where its own tensor is spoilt.
 func (c *call) blame(i int, err error) error {
 	it := &c.request.Items[i]
-	if it.Kind == Tensor && !finiteBytes(it.Data) {
+	if it.Kind == Tensor && !finite(it.tensor()) {
 		return fault.New(fault.Invalid, "the tensor holds values that are not finite")
 	}
 	return err
@@ -133,7 +133,30 @@ func (c *call) blame(i int, err error) error {
 // random tensors are random bytes.
 func (c *call) asGiven(i int) bool {
 	it := &c.request.Items[i]
-	return c.request.Whole && !c.request.Normalize && it.Kind == Tensor && !finiteBytes(it.Data)
+	return c.request.Whole && !c.request.Normalize && it.Kind == Tensor && !finite(it.tensor())
+}
+
+// finite tells whether little-endian float32 values are all finite; a value may lie in two pieces, or more.
+func finite(p tensor.Pieces) bool {
+	var split [4]byte
+	n := 0 // bytes of a value that the pieces so far did not end
+	for b := range p.All() {
+		if n > 0 {
+			more := copy(split[n:], b)
+			n, b = n+more, b[more:]
+			if n < len(split) {
+				continue
+			}
+			if !finiteBytes(split[:]) {
+				return false
+			}
+		}
+		if !finiteBytes(b) {
+			return false
+		}
+		n = copy(split[:], b[len(b)&^3:])
+	}
+	return true
 }
 
 // finiteBytes tells whether little-endian float32 values are all finite.

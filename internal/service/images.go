@@ -28,6 +28,12 @@ type Pipeline interface {
 	Footprint(data []byte) (int64, error)
 }
 
+// sharer is implemented by pipelines of which cards do a share.
+type sharer interface {
+	// Decoded is how many images the processor decoded, how many cards did, and how many a card gave back.
+	Decoded() (processor, cards, returned int64)
+}
+
 // Options make an Images.
 type Options struct {
 	Name, Version string // what protocols call the model
@@ -133,8 +139,13 @@ func (m *Images) live() telemetry.Live {
 		Queued:   m.batch.QueueDepth(),
 		InFlight: m.gate.inside(),
 	}
+	if s, ok := m.pipeline.(sharer); ok {
+		d := telemetry.DecodedBy{}
+		d.Processor, d.Cards, d.Returned = s.Decoded()
+		l.Decoded = &d
+	}
 	for _, d := range deviceStates(m.engine) {
-		l.Devices = append(l.Devices, telemetry.Device{Name: d.Name, Up: d.Up, Running: d.Running, Executions: d.Executions,
+		l.Devices = append(l.Devices, telemetry.Device{Name: d.Name, UUID: d.UUID, Up: d.Up, Running: d.Running, Executions: d.Executions,
 			Items: d.Items, Busy: d.Busy, Failures: d.Failures, Retries: d.Retries, Returns: d.Returns})
 	}
 	return l
@@ -283,9 +294,9 @@ func (m *Images) validateItem(it *Item) error {
 		if !m.spec.Accepts(tensor.FormatFloat32CHW) {
 			return fault.New(fault.Unimplemented, "the %s engine does not take preprocessed tensors", m.spec.Name)
 		}
-		if want := tensor.FormatFloat32CHW.Size(m.spec.Width, m.spec.Height); len(it.Data) != want {
+		if got, want := it.tensor().Len(), tensor.FormatFloat32CHW.Size(m.spec.Width, m.spec.Height); got != want {
 			return fault.New(fault.Invalid, "the tensor has %d bytes, float32 [3, %d, %d] has %d",
-				len(it.Data), m.spec.Height, m.spec.Width, want)
+				got, m.spec.Height, m.spec.Width, want)
 		}
 	case Text:
 		return fault.New(fault.Unimplemented, "text embeddings are not served: model %s embeds images only", m.meta.Name)

@@ -65,7 +65,7 @@ func (m *Images) fill(it *Item, row tensor.Row, line *telemetry.Timeline) error 
 		}
 		line.Preprocess = time.Since(start)
 	default:
-		copyTensor(row.Bytes(), it.Data)
+		copyTensor(row.Bytes(), it.tensor())
 	}
 	done = true
 	return nil
@@ -74,21 +74,20 @@ func (m *Images) fill(it *Item, row tensor.Row, line *telemetry.Timeline) error 
 // littleEndian tells whether this machine keeps numbers as the protocols send them.
 var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 
-// copyTensor copies little-endian float32 values, from any alignment, into a row, which has them in the
-// machine's byte order. Where the orders agree it moves memory, at about eight times the speed of a loop over values.
-func copyTensor(row, src []byte) {
-	if littleEndian {
-		copy(row, src)
-		return
+// copyTensor copies little-endian float32 values, from any alignment and any pieces, into a row, which has them in
+// the machine's byte order. Where the orders agree it only moves memory.
+func copyTensor(row []byte, src tensor.Pieces) {
+	src.CopyTo(row)
+	if !littleEndian {
+		fromLittleEndian(row)
 	}
-	swapTensor(row, src)
 }
 
-// swapTensor copies float32 values whose byte order is not the machine's.
-func swapTensor(row, src []byte) {
-	dst := tensor.Float32s(row)
-	for i := range dst {
-		dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:]))
+// fromLittleEndian gives the float32 values of a row the machine's byte order, by value.
+func fromLittleEndian(row []byte) {
+	values := tensor.Float32s(row)
+	for i := range values {
+		values[i] = math.Float32frombits(binary.LittleEndian.Uint32(row[4*i:]))
 	}
 }
 

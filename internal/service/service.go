@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/vitrine-project/vitrine/internal/telemetry"
+	"github.com/vitrine-project/vitrine/internal/tensor"
 )
 
 // Model is what a front talks to. The image pipeline over an engine (Images) is one implementation.
@@ -34,11 +35,20 @@ const (
 	Text
 )
 
-// Item is one thing to embed. Data is read until Infer returns and never written.
+// Item is one thing to embed. Its bytes are read until Infer returns and never written.
 type Item struct {
 	Kind          Kind
 	Data          []byte
-	Width, Height int // Pixels only
+	Pieces        tensor.Pieces // a Tensor's bytes where they lie in several places; Data is nil then
+	Width, Height int           // Pixels only
+}
+
+// tensor is a Tensor's bytes, wherever they lie.
+func (it *Item) tensor() tensor.Pieces {
+	if it.Data == nil {
+		return it.Pieces
+	}
+	return tensor.Whole(it.Data)
 }
 
 // Request is what a front asks. A front makes one for each request of a client.

@@ -25,8 +25,9 @@ type Record struct {
 	Timeline Timeline
 }
 
-// AccessLog writes a request's line: at level info, at warn where the server could not take the
-// request, at error where the fault is the server's.
+// AccessLog writes a request's line: at level info, the client's mistakes included, at warn where the server
+// could not take the request, at error where the fault is the server's. The kind of the fault decides, not
+// the code: protocols have codes of internal errors for mistakes of clients.
 func AccessLog(l *slog.Logger, r *Record) {
 	ctx := context.Background()
 	level := r.level()

@@ -10,6 +10,7 @@ import (
 // Device is what one device does and has done for a model. Its counters begin with the model's load.
 type Device struct {
 	Name       string // "cpu", "gpu:0"
+	UUID       string // of the card; "" is no label
 	Up         bool
 	Running    int // batches that are being computed
 	Executions int64
@@ -29,7 +30,7 @@ type deviceMetric struct {
 
 func newDeviceMetrics() []deviceMetric {
 	metric := func(kind prometheus.ValueType, name, help string, value func(*Device) float64) deviceMetric {
-		return deviceMetric{prometheus.NewDesc(name, help, append(slices.Clone(modelLabels), "device"), nil), kind, value}
+		return deviceMetric{prometheus.NewDesc(name, help, append(slices.Clone(modelLabels), "device", "gpu_uuid"), nil), kind, value}
 	}
 	const gauge, counter = prometheus.GaugeValue, prometheus.CounterValue
 	return []deviceMetric{
@@ -50,7 +51,7 @@ func newDeviceMetrics() []deviceMetric {
 }
 
 func (m *deviceMetric) collect(ch chan<- prometheus.Metric, model [2]string, d *Device) {
-	ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(d), model[0], model[1], d.Name)
+	ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(d), model[0], model[1], d.Name, d.UUID)
 }
 
 // together are the devices of a model and of the one that takes its place. A device is up if it is for

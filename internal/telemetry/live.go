@@ -12,6 +12,7 @@ type Live struct {
 	Queued   int // items in the batcher's queue
 	InFlight int // requests accepted and not yet answered
 	Devices  []Device
+	Decoded  *DecodedBy // nil where the processor decodes everything
 }
 
 // liveCollector asks the models at every scrape, so that no gauge is kept up to date on the way of a
@@ -19,6 +20,7 @@ type Live struct {
 type liveCollector struct {
 	pending, queued, inFlight *prometheus.Desc
 	devices                   []deviceMetric
+	decoded                   decodedMetrics
 
 	mu     sync.Mutex
 	models map[*ModelMetrics]func() Live
@@ -31,6 +33,7 @@ func newLiveCollector() *liveCollector {
 		queued:   desc("vitrine_queue_depth", "Items in the queue, decoded and waiting for a batch."),
 		inFlight: desc("vitrine_requests_in_flight", "Requests accepted and not yet answered."),
 		devices:  newDeviceMetrics(),
+		decoded:  newDecodedMetrics(),
 		models:   map[*ModelMetrics]func() Live{},
 	}
 }
@@ -60,6 +63,8 @@ func (c *liveCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.pending
 	ch <- c.queued
 	ch <- c.inFlight
+	ch <- c.decoded.images
+	ch <- c.decoded.returned
 	for _, m := range c.devices {
 		ch <- m.desc
 	}
@@ -76,7 +81,7 @@ func (c *liveCollector) Collect(ch chan<- prometheus.Metric) {
 		}
 		l, key := live(), [2]string{m.labels.Name, m.labels.Version}
 		sum := all[key]
-		all[key] = Live{sum.Pending + l.Pending, sum.Queued + l.Queued, sum.InFlight + l.InFlight, together(sum.Devices, l.Devices)}
+		all[key] = Live{sum.Pending + l.Pending, sum.Queued + l.Queued, sum.InFlight + l.InFlight, together(sum.Devices, l.Devices), sum.Decoded.plus(l.Decoded)}
 	}
 	for labels, l := range all {
 		gauge := func(d *prometheus.Desc, v int) {
@@ -85,6 +90,7 @@ func (c *liveCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(c.pending, l.Pending)
 		gauge(c.queued, l.Queued)
 		gauge(c.inFlight, l.InFlight)
+		c.decoded.collect(ch, labels, l.Decoded)
 		for i := range l.Devices {
 			for _, m := range c.devices {
 				m.collect(ch, labels, &l.Devices[i])

@@ -51,8 +51,8 @@ func scenario() (*Metrics, *ModelMetrics) {
 	mm := m.Model(ModelLabels{
 		Name: "openclip_vit_b32", Version: "1", Space: "s1", Engine: "null", Precision: "fp32", Synthetic: true,
 	}, func() Live {
-		return Live{Pending: 3, Queued: 5, InFlight: 7, Devices: []Device{
-			{Name: "gpu:0", Up: true, Running: 2, Executions: 40, Items: 300, Busy: 1500 * ms, Returns: 1, Failures: 1, Retries: 2},
+		return Live{Pending: 3, Queued: 5, InFlight: 7, Decoded: &DecodedBy{Processor: 30, Cards: 20, Returned: 1}, Devices: []Device{
+			{Name: "gpu:0", UUID: "GPU-1badb002", Up: true, Running: 2, Executions: 40, Items: 300, Busy: 1500 * ms, Returns: 1, Failures: 1, Retries: 2},
 			{Name: "gpu:1", Failures: 3},
 		}}
 	})
@@ -98,7 +98,7 @@ func TestAnHeirGoesOnCounting(t *testing.T) {
 	labels := old.labels
 	labels.Space = "s2"
 	heir := m.Model(labels, func() Live {
-		return Live{Pending: 1, Queued: 1, InFlight: 1, Devices: []Device{{Name: "gpu:1", Up: true, Items: 5}, {Name: "gpu:0", Up: true, Items: 5}, {Name: "cpu", Up: true}}}
+		return Live{Pending: 1, Queued: 1, InFlight: 1, Decoded: &DecodedBy{Cards: 5}, Devices: []Device{{Name: "gpu:1", Up: true, Items: 5}, {Name: "gpu:0", Up: true, Items: 5}, {Name: "cpu", Up: true}}}
 	})
 	lines := func() map[string]bool {
 		all := map[string]bool{}
@@ -110,8 +110,9 @@ func TestAnHeirGoesOnCounting(t *testing.T) {
 	info := `vitrine_model_info{engine="null",model="openclip_vit_b32",precision="fp32",space="%s",synthetic="true",version="1"} 1`
 	both := lines()
 	for _, want := range []string{fmt.Sprintf(info, "s1"), fmt.Sprintf(info, "s2"), `vitrine_queue_depth{model="openclip_vit_b32",version="1"} 6`,
-		`vitrine_device_items_total{device="gpu:0",model="openclip_vit_b32",version="1"} 305`, `vitrine_device_up{device="gpu:1",model="openclip_vit_b32",version="1"} 0`,
-		`vitrine_device_up{device="cpu",model="openclip_vit_b32",version="1"} 1`} {
+		`vitrine_device_items_total{device="gpu:0",gpu_uuid="GPU-1badb002",model="openclip_vit_b32",version="1"} 305`, `vitrine_device_up{device="gpu:1",gpu_uuid="",model="openclip_vit_b32",version="1"} 0`,
+		`vitrine_device_up{device="cpu",gpu_uuid="",model="openclip_vit_b32",version="1"} 1`,
+		`vitrine_decoded_images_total{by="card",model="openclip_vit_b32",version="1"} 25`, `vitrine_decode_returned_total{model="openclip_vit_b32",version="1"} 1`} {
 		if !both[want] {
 			t.Errorf("while both are there: no %s", want)
 		}
@@ -120,7 +121,7 @@ func TestAnHeirGoesOnCounting(t *testing.T) {
 	heir.ObserveExecution(1)
 	after := lines()
 	for _, want := range []string{`nv_inference_exec_count{model="openclip_vit_b32",version="1"} 2`, fmt.Sprintf(info, "s2"), `vitrine_queue_depth{model="openclip_vit_b32",version="1"} 1`,
-		`vitrine_device_up{device="gpu:1",model="openclip_vit_b32",version="1"} 1`} {
+		`vitrine_device_up{device="gpu:1",gpu_uuid="",model="openclip_vit_b32",version="1"} 1`} {
 		if !after[want] {
 			t.Errorf("after the old one went: no %s", want)
 		}
@@ -138,7 +139,7 @@ func TestReasonOf(t *testing.T) {
 	for kind, want := range map[fault.Kind]Reason{
 		fault.Exhausted: Rejected, fault.Timeout: Rejected, fault.Unavailable: Rejected,
 		fault.Canceled: Cancelled, fault.Internal: Backend,
-		fault.Invalid: Other, fault.TooLarge: Other, fault.UnsupportedMedia: Other, fault.Unimplemented: Other,
+		fault.Invalid: Other, fault.TooLarge: Other, fault.UnsupportedMedia: Other, fault.Unimplemented: Other, fault.Mistaken: Other,
 	} {
 		if got := ReasonOf(fmt.Errorf("x: %w", fault.New(kind, "y"))); got != want {
 			t.Errorf("%v: %v, want %v", kind, got, want)
@@ -231,6 +232,7 @@ func TestAccessLog(t *testing.T) {
 	})
 	for i, err := range []error{
 		fault.New(fault.Invalid, "not an image").In("images").At(1), fault.New(fault.Exhausted, "queue full"), errors.New("boom"),
+		fault.New(fault.Mistaken, "no JSON"),
 	} {
 		AccessLog(l, &Record{
 			ID: fmt.Sprint("e", i), Protocol: "grpc", Route: "ModelInfer", Code: 3, Err: err,

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/vitrine-project/vitrine/internal/engine"
@@ -35,6 +36,7 @@ type Result struct {
 	Engine    string           `json:"engine"`
 	Precision engine.Precision `json:"precision"`
 	Variant   string           `json:"variant,omitempty"`
+	Device    string           `json:"device,omitempty"`   // as Spec has it
 	Start     time.Duration    `json:"start_ns,omitempty"` // to make the engine
 	Timings   []Timing         `json:"timings,omitempty"`
 	Error     string           `json:"error,omitempty"` // why it was not timed
@@ -52,6 +54,9 @@ func (r *Result) Speed() float64 {
 	}
 	return math.Exp(sum / float64(len(r.Timings)))
 }
+
+// OnCard tells whether it was timed on a card.
+func (r *Result) OnCard() bool { return strings.HasPrefix(r.Device, "cuda") }
 
 // Bounds are how long one batch size is timed.
 type Bounds struct {
@@ -89,7 +94,7 @@ func measure(ctx context.Context, c Candidate, p engine.Precision, batches []int
 		return r
 	}
 	defer e.Close()
-	r.Start, r.Variant = time.Since(began), e.Spec().Variant
+	r.Start, r.Variant, r.Device = time.Since(began), e.Spec().Variant, e.Spec().Device
 	if got := e.Spec().Precision; got != p {
 		r.Error = fmt.Sprintf("it computes in %s", got)
 		return r

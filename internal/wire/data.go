@@ -10,7 +10,7 @@ import (
 
 // errTrueShape is Triton's answer to data with other than as many elements as the shape has.
 var (
-	errTrueShape = fault.New(fault.Internal, "Shape does not match true shape of 'data' field")
+	errTrueShape = fault.New(fault.Mistaken, "Shape does not match true shape of 'data' field")
 	errDepth     = fault.New(fault.Invalid, "JSON nesting depth exceeds maximum allowed limit (%d)", MaxDepth)
 )
 

@@ -54,7 +54,7 @@ func (p *reader) outputParameter(d *outputDraft, name string) (err error) {
 		d.hasClasses = true
 		d.Classes, err = p.uintValue()
 		if k := (kindError{}); errors.As(err, &k) {
-			d.classErr = fault.New(fault.Internal, "Unable to set 'classification': %s", fault.Of(k.error).Msg)
+			d.classErr = fault.New(fault.Mistaken, "Unable to set 'classification': %s", fault.Of(k.error).Msg)
 			return nil
 		}
 		return err

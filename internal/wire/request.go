@@ -240,7 +240,7 @@ func (p *reader) uintValue() (uint64, error) {
 	return v, nil
 }
 
-var errParamMembers = fault.New(fault.Internal, "failed to get request params.: attempt to get members for non-object")
+var errParamMembers = fault.New(fault.Mistaken, "failed to get request params.: attempt to get members for non-object")
 
 func (p *reader) parameters() error {
 	if p.next() != '{' {
@@ -489,7 +489,7 @@ func (p *reader) tensorData(d *draft) error {
 	}
 	d.dErr = unable("data", err)
 	if d.DType == tensor.Bytes {
-		d.dErr = fault.New(fault.Internal, "Unable to parse JSON bytes array: %s", fault.Of(err).Msg)
+		d.dErr = fault.New(fault.Mistaken, "Unable to parse JSON bytes array: %s", fault.Of(err).Msg)
 	}
 	if errors.Is(err, errDepth) {
 		d.dErr = fault.New(fault.Invalid, "Unable to parse 'data': %s", errDepth.Msg)

@@ -38,7 +38,7 @@ const (
 )
 
 // syntax is Triton's answer to text that is not JSON: an internal error, though it is the client's.
-func syntax(msg string, at int) error { return fault.New(fault.Internal, syntaxMessage, msg, at) }
+func syntax(msg string, at int) error { return fault.New(fault.Mistaken, syntaxMessage, msg, at) }
 
 func (s *scanner) fail(msg string) error { return syntax(msg, s.p) }
 
@@ -342,17 +342,17 @@ func wrong(what string) error {
 	if what == numberAsDouble {
 		as = "double"
 	}
-	return fault.New(fault.Internal, "attempt to access JSON non-%s as %s", what, as)
+	return fault.New(fault.Mistaken, "attempt to access JSON non-%s as %s", what, as)
 }
 
 // missing is Triton's answer to a member that is not there.
 func missing(name string) error {
-	return fault.New(fault.Internal, "attempt to access non-existing object member '%s'", name)
+	return fault.New(fault.Mistaken, "attempt to access non-existing object member '%s'", name)
 }
 
 // unable puts what could not be read before the reason.
 func unable(name string, err error) error {
-	return fault.New(fault.Internal, "Unable to parse '%s': %s", name, fault.Of(err).Msg)
+	return fault.New(fault.Mistaken, "Unable to parse '%s': %s", name, fault.Of(err).Msg)
 }
 
 func invalid(format string, args ...any) error {

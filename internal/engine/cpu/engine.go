@@ -12,7 +12,6 @@ import (
 	"github.com/vitrine-project/vitrine/internal/cpufeat"
 	"github.com/vitrine-project/vitrine/internal/engine"
 	"github.com/vitrine-project/vitrine/internal/engine/cpu/kernel"
-	"github.com/vitrine-project/vitrine/internal/fault"
 	"github.com/vitrine-project/vitrine/internal/model"
 	"github.com/vitrine-project/vitrine/internal/tensor"
 )
@@ -25,7 +24,7 @@ type Options struct {
 	Precision engine.Precision // Auto (also ""), engine.FP32 or engine.BF16
 	Threads   int              // of all instances together; 0 means one a processor
 	Instances int              // Runs that may overlap, sharing the threads; 0 means 1
-	MaxBatch  int              // 0 means 64
+	MaxBatch  int              // 0 means 32
 	Logger    *slog.Logger     // nil means slog.Default
 }
 
@@ -63,7 +62,7 @@ func New(m *model.Model, o Options) (*Engine, error) {
 		weights: w,
 		pool:    kernel.NewPool(o.Threads),
 		chunk:   chunk(w.config, o.MaxBatch),
-		rows:    engine.NewRowPool(w.config.ImageSize, w.config.ImageSize, 2*o.MaxBatch*o.Instances),
+		rows:    engine.NewRowPool(w.config.ImageSize, w.config.ImageSize, 2*o.MaxBatch*o.Instances, engine.HostFormats()...),
 		idle:    make(chan *instance, o.Instances),
 		closing: make(chan struct{}),
 	}
@@ -88,7 +87,7 @@ func (o Options) resolve() (Options, kernel.Precision, error) {
 		o.Instances = 1
 	}
 	if o.MaxBatch <= 0 {
-		o.MaxBatch = 64
+		o.MaxBatch = 32
 	}
 	level, err := cpufeat.Selected()
 	if err != nil {
@@ -127,7 +126,7 @@ func (e *Engine) describe(o Options, arenas int64) engine.Spec {
 		Name: "cpu", Variant: e.weights.variant(), Device: "cpu",
 		Precision: o.Precision, Modality: engine.ModalityImage,
 		Width: c.ImageSize, Height: c.ImageSize,
-		Formats:  []tensor.Format{tensor.FormatUint8HWC, tensor.FormatFloat32CHW},
+		Formats:  engine.HostFormats(),
 		Outputs:  []engine.Output{{Name: "embedding", Dim: c.EmbedDim}},
 		MaxBatch: o.MaxBatch, InFlight: o.Instances,
 		Memory: engine.Memory{
@@ -141,17 +140,7 @@ func (e *Engine) describe(o Options, arenas int64) engine.Spec {
 func (e *Engine) Spec() engine.Spec { return e.spec }
 
 // NewRow lends host memory.
-func (e *Engine) NewRow(f tensor.Format) (tensor.Row, error) {
-	if !e.spec.Accepts(f) {
-		return nil, fault.New(fault.Invalid, "no row of format %v: the engine takes %v", f, e.spec.Formats)
-	}
-	select {
-	case <-e.closing:
-		return nil, engine.ErrClosed()
-	default:
-		return e.rows.New(f), nil
-	}
-}
+func (e *Engine) NewRow(f tensor.Format) (tensor.Row, error) { return e.rows.NewRow(f) }
 
 // Run computes a batch, a chunk of images at a time.
 func (e *Engine) Run(ctx context.Context, rows []tensor.Row, out [][]float32) (engine.Timings, error) {
@@ -177,11 +166,11 @@ func (e *Engine) Run(ctx context.Context, rows []tensor.Row, out [][]float32) (e
 func (e *Engine) Close() error {
 	e.closeOnce.Do(func() {
 		close(e.closing)
+		e.rows.Close()
 		for range cap(e.idle) {
 			<-e.idle
 		}
 		e.pool.Close()
-		e.rows.Drop()
 	})
 	return nil
 }

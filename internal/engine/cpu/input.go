@@ -5,26 +5,13 @@ import (
 	"github.com/vitrine-project/vitrine/internal/tensor"
 )
 
-// pixelTable is the normalised value of each byte of each channel, computed in float32 in PyTorch's
-// order: (v/255 - mean) / std.
-type pixelTable [3][256]float32
-
-func newPixelTable(c model.Config) (t pixelTable) {
-	for channel := range t {
-		for v := range t[channel] {
-			t[channel][v] = (float32(v)/255 - c.Mean[channel]) / c.Std[channel]
-		}
-	}
-	return t
-}
-
 // imagesJob cuts images into patches. A part is one row of patches of one image.
 type imagesJob struct {
 	rows    []tensor.Row
 	patches view // [tokens, 3*patch*patch], channel by channel as the weights are; row 0 of an image is zero
 	x       view
 	weights *weights
-	pixels  *pixelTable
+	pixels  *model.PixelTable
 }
 
 // input writes the images' patches to the wide memory, and to x what their embeddings are added to:

@@ -6,6 +6,7 @@ import (
 
 	"github.com/vitrine-project/vitrine/internal/engine"
 	"github.com/vitrine-project/vitrine/internal/engine/cpu/kernel"
+	"github.com/vitrine-project/vitrine/internal/model"
 	"github.com/vitrine-project/vitrine/internal/tensor"
 )
 
@@ -23,7 +24,7 @@ type instance struct {
 	query      view      // [images, width] of the class tokens in the last block
 	embeddings view      // [images, embed]
 
-	pixels    pixelTable
+	pixels    model.PixelTable
 	images    imagesJob
 	norms     normJob
 	attends   attentionJob
@@ -42,7 +43,7 @@ func newInstance(e *Engine, number int) *instance {
 		wide:       tensor.AlignedFloat32s(tokens * max(3*c.PatchSize*c.PatchSize, 3*c.Width, c.MLP)),
 		query:      newView(e.chunk, c.Width),
 		embeddings: newView(e.chunk, c.EmbedDim),
-		pixels:     newPixelTable(c),
+		pixels:     c.PixelTable(),
 	}
 	r.imagesRun, r.normsRun, r.attendRun = r.images.part, r.norms.part, r.attends.part
 	return r

@@ -49,19 +49,26 @@ func newArena(g driver.GPU, w *weights, precision engine.Precision, batch int) (
 	a.wide = matrix(tokens, max(w.patchWidth, 3*c.Width, c.MLP))
 	a.query, a.class = matrix(batch, c.Width), matrix(batch, c.Width)
 	a.sums = place(tokens * ceil(c.Width, smallestPart) * 8)
-	a.outputs = ceil(tableHeader+8*batch, alignment) * alignment
+	var pinned int
+	a.outputs, pinned = exchange(batch, c.EmbedDim)
 
 	var err error
 	if a.memory, err = g.Alloc(a.bytes); err != nil {
 		return nil, outOfMemory(g, err, "activations of a batch", a.bytes)
 	}
-	if a.pinned, err = g.AllocHost(a.outputs + 4*batch*c.EmbedDim); err != nil {
+	if a.pinned, err = g.AllocHost(pinned); err != nil {
 		return nil, errors.Join(err, g.Free(a.memory))
 	}
 	for _, p := range []*driver.Pointer{&a.x.at, &a.h.at, &a.narrow.at, &a.wide.at, &a.query.at, &a.class.at, &a.sums} {
 		*p += a.memory
 	}
 	return a, nil
+}
+
+// exchange is where the embeddings begin in an arena's pinned memory, behind the table of rows, and the size of both.
+func exchange(batch, dim int) (outputs, bytes int) {
+	outputs = ceil(tableHeader+8*batch, alignment) * alignment
+	return outputs, outputs + 4*batch*dim
 }
 
 func (a *arena) close(g driver.GPU) error { return errors.Join(g.Free(a.memory), g.FreeHost(a.pinned)) }

@@ -67,7 +67,7 @@ func TestCardAgainstCPU(t *testing.T) {
 	if _, err := driver.Count(); err != nil {
 		t.Skip(err)
 	}
-	for _, name := range []string{"ViT-B-32-quickgelu", "ViT-B-32", "ViT-B-16", "ViT-L-14"} {
+	for _, name := range []string{"ViT-B-32-quickgelu", "ViT-B-32", "ViT-B-16", "ViT-L-14", "ViT-L-14-336"} {
 		for _, outliers := range []bool{false, true} {
 			c, ok := model.Preset(name)
 			if !ok {
@@ -173,7 +173,7 @@ func TestCardSpeed(t *testing.T) {
 	c, _ := model.Preset("ViT-B-32-quickgelu")
 	m := synthetic(t, c, false)
 	for _, p := range []engine.Precision{engine.FP16, engine.BF16} {
-		e := openCard(t, m, Options{Precision: p, Instances: 1})
+		e := openCard(t, m, Options{Precision: p, Instances: 1, MaxBatch: 512})
 		r := <-e.idle
 		if err := driver.Do(e.gpu, func() error { return e.speed(t, r) }); err != nil {
 			t.Fatal(err)
@@ -272,7 +272,7 @@ func TestCardOperators(t *testing.T) {
 		t.Skip("VITRINE_CARD_SPEED is not set")
 	}
 	m, _ := model.Preset("ViT-B-32-quickgelu")
-	e := openCard(t, synthetic(t, m, false), Options{Precision: engine.FP16, Instances: 1})
+	e := openCard(t, synthetic(t, m, false), Options{Precision: engine.FP16, Instances: 1, MaxBatch: 512})
 	r := <-e.idle
 	defer func() { e.idle <- r }()
 	rows, _ := filled(t, e, 1)

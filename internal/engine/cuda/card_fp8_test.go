@@ -185,7 +185,7 @@ func photographs(t testing.TB, c model.Config) (images [][]byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := engine.NewRowPool(c.ImageSize, c.ImageSize, 0)
+	rows := engine.NewRowPool(c.ImageSize, c.ImageSize, 0, tensor.FormatUint8HWC)
 	files, err := filepath.Glob("../../../testdata/photos/*")
 	if err != nil || len(files) < 5 {
 		t.Fatalf("%d photographs, %v", len(files), err)
@@ -195,7 +195,10 @@ func photographs(t testing.TB, c model.Config) (images [][]byte) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		row := rows.New(tensor.FormatUint8HWC)
+		row, err := rows.NewRow(tensor.FormatUint8HWC)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if _, err := p.Into(data, row); err != nil {
 			t.Fatalf("%s: %v", f, err)
 		}
@@ -287,7 +290,7 @@ func TestCardFP8Speed(t *testing.T) {
 		{"all", Options{Precision: engine.FP8, Calibration: calibrated(t, m, images, math.SmallestNonzeroFloat64)}},
 	} {
 		t.Run(o.name, func(t *testing.T) {
-			o.options.Instances = 1
+			o.options.Instances, o.options.MaxBatch = 1, 512
 			e, err := New(m, o.options)
 			if err != nil {
 				t.Skip(err)

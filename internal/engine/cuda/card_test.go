@@ -388,7 +388,7 @@ func TestCardAddInPlace(t *testing.T) {
 func TestCardAttention(t *testing.T) {
 	const heads, n = 2, 3
 	for _, p := range []engine.Precision{engine.FP16, engine.BF16, engine.FP32} {
-		for _, tokens := range []int{1, 17, 50, 64, 65, 197, 577} {
+		for _, tokens := range []int{1, 17, 50, 64, 65, 197, 257, 577} {
 			withCard(t, func(c *card) {
 				l := c.launcher(p, tokens)
 				width := heads * headDim

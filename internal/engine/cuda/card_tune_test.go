@@ -24,7 +24,7 @@ func TestCardTune(t *testing.T) {
 		t.Skip("VITRINE_CARD_TUNE is not set")
 	}
 	m, _ := model.Preset("ViT-B-32-quickgelu")
-	w, o, tried := synthetic(t, m, false), Options{Precision: engine.FP16, Instances: 1}, layers
+	w, o, tried := synthetic(t, m, false), Options{Precision: engine.FP16, Instances: 1, MaxBatch: 512}, layers
 	if os.Getenv("VITRINE_CARD_PRECISION") == string(engine.FP8) {
 		needHopper(t)
 		o.Precision, o.Calibration, tried = engine.FP8, calibrated(t, w, photographs(t, m), 0), fp8Layers

@@ -161,7 +161,7 @@ func checkProduct(t *testing.T, g *drivertest.GPU, l drivertest.Record, size int
 	t.Helper()
 	a := *(*gemmArgs)(unsafe.Pointer(&l.Args[0]))
 	span := func(what string, at driver.Pointer, rows, stride, columns, size int) {
-		if _, err := g.View(at, ((rows-1)*stride+columns)*size); err != nil {
+		if err := g.Allocated(at, ((rows-1)*stride+columns)*size); err != nil {
 			t.Errorf("%s, m %d: %s: %v", l.Name, a.m, what, err)
 		}
 	}
@@ -200,7 +200,7 @@ func checkProduct(t *testing.T, g *drivertest.GPU, l drivertest.Record, size int
 
 // TestChoose: each product of each model has a variant at every size, on Hopper and elsewhere.
 func TestChoose(t *testing.T) {
-	for _, name := range []string{"ViT-B-32", "ViT-B-16", "ViT-L-14"} {
+	for _, name := range []string{"ViT-B-32", "ViT-B-16", "ViT-L-14", "ViT-L-14-336"} {
 		c, ok := model.Preset(name)
 		if !ok {
 			t.Fatal("no such preset")
@@ -210,7 +210,7 @@ func TestChoose(t *testing.T) {
 			e    epilogue
 		}{{3 * c.Width, c.Width, normed}, {2 * c.Width, c.Width, normed}, {c.Width, c.Width, normed}, {c.Width, c.Width, residual},
 			{c.MLP, c.Width, normedGELU}, {c.Width, c.MLP, residual}, {c.EmbedDim, c.Width, normedFloat}} {
-			for m := 1; m < 40000; m = m*3 + 1 {
+			for m := 1; m < 512*577; m = m*3 + 1 {
 				for _, from := range [][]variant{append(slices.Clone(hopper), portable...), portable, reference} {
 					v, err := choose(from, m, p.n, p.k, p.e, 132)
 					if err != nil || !v.fits(p.n, p.k, p.e) || v.blocks(m, p.n, 132) < 1 {
@@ -499,5 +499,22 @@ func TestCloseLost(t *testing.T) {
 	}
 	if released != 1 {
 		t.Errorf("the context was released %d times, want once", released)
+	}
+}
+
+// TestDefaultBatch: the larger a model, the fewer images fill a card.
+func TestDefaultBatch(t *testing.T) {
+	for name, want := range map[string]int{"ViT-B-32": 256, "ViT-B-16": 128, "ViT-L-14": 64, "ViT-L-14-336": 32} {
+		c, ok := model.Preset(name)
+		if !ok {
+			t.Fatalf("no architecture %s", name)
+		}
+		o, err := Options{}.resolve(c)
+		if err != nil || o.MaxBatch != want {
+			t.Errorf("%s: %d %v, want %d", name, o.MaxBatch, err, want)
+		}
+		if o, err = (Options{MaxBatch: 7}).resolve(c); err != nil || o.MaxBatch != 7 {
+			t.Errorf("%s: %d %v, want what was asked for", name, o.MaxBatch, err)
+		}
 	}
 }

@@ -22,6 +22,17 @@ type gemmArgs struct {
 	_                       [4]int32
 }
 
+// added is how many rows of a residual there are.
+func (g *gemmArgs) added(e epilogue) int {
+	switch {
+	case !e.adds():
+		return 0
+	case g.residualRows > 0:
+		return int(g.residualRows)
+	}
+	return int(g.m)
+}
+
 // scaledArgs is ScaledArgs of kernels/scaled.cuh: what products around fp8 need besides.
 type scaledArgs struct {
 	gemmArgs

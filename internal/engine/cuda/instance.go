@@ -16,16 +16,19 @@ import (
 
 // instance is what one Run needs to itself: a stream, an arena, and a graph for each planned batch size.
 type instance struct {
+	engine  *Engine
+	number  int
 	gpu     driver.GPU
 	stream  driver.Stream
 	arena   *arena
 	batches []int
 	graphs  []driver.Graph // of batches
+	clock   clock          // for profiles
 }
 
 // newInstance plans everything; on an error nothing stays allocated.
-func newInstance(e *Engine) (r *instance, err error) {
-	r = &instance{gpu: e.gpu, batches: e.spec.Batches}
+func newInstance(e *Engine, number int) (r *instance, err error) {
+	r = &instance{engine: e, number: number, gpu: e.gpu, batches: e.spec.Batches, clock: clock{gpu: e.gpu}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.close())
@@ -52,6 +55,7 @@ func (r *instance) close() (err error) {
 	for _, g := range r.graphs {
 		err = errors.Join(err, r.gpu.CloseGraph(g))
 	}
+	err = errors.Join(err, r.clock.close())
 	if r.arena != nil {
 		err = errors.Join(err, r.arena.close(r.gpu))
 	}
@@ -98,10 +102,13 @@ func (r *instance) run(ctx context.Context, format tensor.Format, rows []driver.
 	return t, nil
 }
 
-// compute launches the graph of the smallest planned size that n fits in, and waits.
+// compute launches the graph of the smallest planned size that n fits in, and waits; or, for a profile, kernel by kernel.
 func (r *instance) compute(n int) error {
 	i, _ := slices.BinarySearch(r.batches, n)
 	return driver.Do(r.gpu, func() error {
+		if r.engine.profile.on.Load() {
+			return r.timed(i)
+		}
 		if err := r.gpu.LaunchGraph(r.graphs[i], r.stream); err != nil {
 			return err
 		}

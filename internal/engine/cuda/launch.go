@@ -16,9 +16,11 @@ type launcher struct {
 	overlap   bool // programmatic dependent launch
 	err       error
 	count     int
+	// launched, if set, is told of each kernel after its launch.
+	launched func(work) error
 }
 
-func (l *launcher) launch(f driver.Function, grid, block driver.Dim, shared int, args []byte) {
+func (l *launcher) launch(w work, f driver.Function, grid, block driver.Dim, shared int, args []byte) {
 	if l.err != nil {
 		return
 	}
@@ -26,6 +28,9 @@ func (l *launcher) launch(f driver.Function, grid, block driver.Dim, shared int,
 	l.err = l.gpu.Launch(driver.Launch{Function: f, Grid: grid, Block: block, Shared: shared, Args: args,
 		Overlap: l.overlap && l.count > 0}, l.stream)
 	l.count++
+	if l.launched != nil && l.err == nil {
+		l.err = l.launched(w)
+	}
 }
 
 // product sets dst = epilogue(src W^T). src is [dst.rows, layer.k]; sums are src's where a LayerNorm is
@@ -58,7 +63,11 @@ func (l *launcher) productWith(v variant, dst view, layer linear, src view, e ep
 		args = driver.Bytes(&g)
 	}
 	blocks := v.blocks(dst.rows, layer.n, l.gpu.Info().Multiprocessors)
-	l.launch(l.module.products[v.name+string(e)], driver.Dim{X: uint32(blocks), Y: 1, Z: 1},
+	w := work{layer.op, productCost(dst.rows, layer.n, layer.k, g.added(e), elementSize(l.precision), e)}
+	if g.copy != 0 {
+		w.bytes += int64(dst.rows * layer.n)
+	}
+	l.launch(w, l.module.products[v.name+string(e)], driver.Dim{X: uint32(blocks), Y: 1, Z: 1},
 		driver.Dim{X: uint32(v.threads), Y: 1, Z: 1}, v.shared(e), args)
 }
 
@@ -124,7 +133,8 @@ const maxWidth = 2048
 func (l *launcher) norm(x view, n norm, sums driver.Pointer) rowSums {
 	const rowsPerBlock = 4
 	g := normArgs{x: x.at, weight: n.weight, bias: n.bias, stats: sums, rows: int32(x.rows), width: int32(x.stride), epsilon: l.epsilon}
-	l.launch(l.module.norm, driver.Dim{X: uint32(ceil(x.rows, rowsPerBlock)), Y: 1, Z: 1},
+	w := work{opNorm, normCost(x.rows, x.stride, x.size)}
+	l.launch(w, l.module.norm, driver.Dim{X: uint32(ceil(x.rows, rowsPerBlock)), Y: 1, Z: 1},
 		driver.Dim{X: 32 * rowsPerBlock, Y: 1, Z: 1}, 0, driver.Bytes(&g))
 	return rowSums{sums, 1, 1}
 }
@@ -146,7 +156,8 @@ func (l *launcher) attention(dst, query, key, value view, n, heads int) {
 	queries, tokens := query.rows/n, key.rows/n
 	g := attentionArgs{q: query.at, k: key.at, v: value.at, out: dst.at, queries: int32(queries), tokens: int32(tokens),
 		ldq: int32(query.stride), ldkv: int32(key.stride), ldOut: int32(dst.stride), queryRowsPerImage: int32(queries)}
-	l.launch(l.module.attention, driver.Dim{X: uint32(heads), Y: uint32(n), Z: uint32(ceil(queries, attentionTile))},
+	w := work{opAttention, attentionCost(queries, tokens, key.size).times(n * heads)}
+	l.launch(w, l.module.attention, driver.Dim{X: uint32(heads), Y: uint32(n), Z: uint32(ceil(queries, attentionTile))},
 		driver.Dim{X: 128, Y: 1, Z: 1}, attentionShared(l.precision, tokens), driver.Bytes(&g))
 }
 
@@ -182,7 +193,8 @@ func (l *launcher) patches(dst view, table driver.Pointer, w *weights, n int) {
 	if n*c.ImageSize/c.PatchSize < l.gpu.Info().Multiprocessors {
 		threads = 1024 // few blocks: each must be fast
 	}
-	l.launch(l.module.patch, driver.Dim{X: uint32(c.ImageSize / c.PatchSize), Y: uint32(n), Z: 1},
+	cut := work{opInput, patchCost(c.ImageSize, c.Tokens(), dst.stride, dst.size).times(n)}
+	l.launch(cut, l.module.patch, driver.Dim{X: uint32(c.ImageSize / c.PatchSize), Y: uint32(n), Z: 1},
 		driver.Dim{X: uint32(threads), Y: 1, Z: 1}, patchShared(w), driver.Bytes(&g))
 }
 

@@ -2,6 +2,7 @@ package cuda
 
 import (
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/vitrine-project/vitrine/internal/engine"
@@ -11,22 +12,37 @@ import (
 )
 
 // rowPool lends rows in pinned memory, which the device reads where they lie. Pinning is slow, so memory
-// is pinned in slabs and kept until the engine closes.
+// is pinned in slabs and kept until the engine closes, or until rows of another format need its room.
 type rowPool struct {
-	gpu  driver.GPU
-	size int // of an image, pixels
+	gpu   driver.GPU
+	size  int   // of an image, pixels
+	limit int64 // of all slabs, bytes: pinned memory cannot be swapped out
 
 	mu     sync.Mutex
-	free   map[tensor.Format][][]byte
-	slabs  [][]byte
+	free   map[tensor.Format][]*slot
+	slabs  []*slab
+	pinned int64
 	closed bool
+}
+
+// slab is one pinned allocation of rows of a format.
+type slab struct {
+	memory []byte
+	format tensor.Format
+	lent   int
+}
+
+// slot is a row's memory.
+type slot struct {
+	slab   *slab
+	memory []byte
 }
 
 // slabBytes is about what one allocation pins.
 const slabBytes = 8 << 20
 
-func newRowPool(g driver.GPU, size int) *rowPool {
-	return &rowPool{gpu: g, size: size, free: map[tensor.Format][][]byte{}}
+func newRowPool(g driver.GPU, size int, limit int64) *rowPool {
+	return &rowPool{gpu: g, size: size, limit: limit, free: map[tensor.Format][]*slot{}}
 }
 
 // new lends a row. Its content is undefined.
@@ -42,19 +58,30 @@ func (p *rowPool) new(f tensor.Format) (*row, error) {
 		}
 	}
 	free := p.free[f]
-	memory := free[len(free)-1]
+	s := free[len(free)-1]
 	p.free[f] = free[:len(free)-1]
-	return &row{pool: p, format: f, memory: memory}, nil
+	s.slab.lent++
+	return &row{pool: p, format: f, slot: s}, nil
 }
 
-// grow pins a slab of rows.
+// rowBytes is what a row takes of a slab.
+func rowBytes(f tensor.Format, size int) int { return ceil(f.Size(size, size), alignment) * alignment }
+
+// grow pins a slab of rows, or as many as there is room for.
 func (p *rowPool) grow(f tensor.Format) error {
-	bytes := f.Size(p.size, p.size)
-	each := ceil(bytes, alignment) * alignment
+	bytes, each := f.Size(p.size, p.size), rowBytes(f, p.size)
 	count := max(1, slabBytes/each)
-	var slab []byte
+	if err := p.makeRoom(int64(each * count)); err != nil {
+		return err
+	}
+	count = int(min(int64(count), (p.limit-p.pinned)/int64(each)))
+	if count < 1 {
+		return fault.New(fault.Exhausted, "images of requests under way hold %d of the %d MiB of host memory that may be pinned for the GPU; try again later",
+			p.pinned>>20, p.limit>>20)
+	}
+	s := &slab{format: f}
 	err := driver.Do(p.gpu, func() (err error) {
-		slab, err = p.gpu.AllocHost(each * count)
+		s.memory, err = p.gpu.AllocHost(each * count)
 		return err
 	})
 	if driver.CodeOf(err) == driver.OutOfMemory {
@@ -63,9 +90,29 @@ func (p *rowPool) grow(f tensor.Format) error {
 	if err != nil {
 		return runFault(err)
 	}
-	p.slabs = append(p.slabs, slab)
+	p.slabs = append(p.slabs, s)
+	p.pinned += int64(len(s.memory))
 	for i := range count {
-		p.free[f] = append(p.free[f], slab[i*each:][:bytes:bytes])
+		p.free[f] = append(p.free[f], &slot{s, s.memory[i*each:][:bytes:bytes]})
+	}
+	return nil
+}
+
+// makeRoom gives slabs back that nobody uses, as far as that many bytes do not fit in beside them. They are of other
+// formats: of this one there is nothing free.
+func (p *rowPool) makeRoom(bytes int64) (err error) {
+	for i := 0; i < len(p.slabs) && p.pinned+bytes > p.limit; {
+		s := p.slabs[i]
+		if s.lent > 0 {
+			i++
+			continue
+		}
+		if err := driver.Do(p.gpu, func() error { return p.gpu.FreeHost(s.memory) }); err != nil {
+			return runFault(err)
+		}
+		p.slabs = slices.Delete(p.slabs, i, i+1)
+		p.pinned -= int64(len(s.memory))
+		p.free[s.format] = slices.DeleteFunc(p.free[s.format], func(o *slot) bool { return o.slab == s })
 	}
 	return nil
 }
@@ -77,17 +124,18 @@ func (p *rowPool) close() (err error) {
 	p.closed = true
 	clear(p.free)
 	for _, s := range p.slabs {
-		err = errors.Join(err, p.gpu.FreeHost(s))
+		err = errors.Join(err, p.gpu.FreeHost(s.memory))
 	}
-	p.slabs = nil
+	p.slabs, p.pinned = nil, 0
 	return err
 }
 
-func (p *rowPool) giveBack(f tensor.Format, memory []byte) {
+func (p *rowPool) giveBack(f tensor.Format, s *slot) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.closed {
-		p.free[f] = append(p.free[f], memory)
+		s.slab.lent--
+		p.free[f] = append(p.free[f], s)
 	}
 }
 
@@ -95,17 +143,23 @@ func (p *rowPool) giveBack(f tensor.Format, memory []byte) {
 type row struct {
 	pool   *rowPool
 	format tensor.Format
-	memory []byte
+	slot   *slot
 }
 
 func (r *row) Format() tensor.Format { return r.format }
-func (r *row) Bytes() []byte         { return r.memory }
+
+func (r *row) Bytes() []byte {
+	if r.slot == nil {
+		return nil
+	}
+	return r.slot.memory
+}
 
 func (r *row) Release() {
-	if r.memory == nil {
+	if r.slot == nil {
 		return
 	}
-	memory := r.memory
-	r.memory = nil
-	r.pool.giveBack(r.format, memory)
+	s := r.slot
+	r.slot = nil
+	r.pool.giveBack(r.format, s)
 }

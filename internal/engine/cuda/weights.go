@@ -36,6 +36,7 @@ type linear struct {
 	n, k       int
 	size       int // bytes of an element
 	bias, sums driver.Pointer
+	op         operator
 
 	// In fp8 (kernels/scaled.cuh).
 	scales driver.Pointer // of the sums, for each output
@@ -122,6 +123,7 @@ func plan(m *model.Model, precision engine.Precision, scales []fp8.Block) (*weig
 	}
 	w.link(scales)
 	p.matrix(&w.proj, source{weight: from.Proj, transposed: true, norm: &from.PostNorm, n: c.EmbedDim, k: c.Width}, c.Width)
+	w.label()
 	w.bytes = p.bytes
 	return w, p, nil
 }

@@ -31,6 +31,7 @@ func Run(t *testing.T, open func(t *testing.T) engine.Engine) {
 		{"RefusesBadBatches", testRefusals},
 		{"Concurrent", testConcurrent},
 		{"Cancelled", testCancelled},
+		{"Staged", testStaged},
 		{"Close", testClose},
 		{"CloseDuringRuns", testCloseDuringRuns},
 	} {
@@ -254,6 +255,51 @@ func testCancelled(t *testing.T, e engine.Engine) {
 		t.Errorf("want no error or the context's, got %v", err)
 	}
 	sameVector(t, e, "after a cancelled run", single(t, e, s.Formats[0], 1), want)
+}
+
+// testStaged computes a batch where it lies, several times, with other batches in between.
+func testStaged(t *testing.T, e engine.Engine) {
+	stager, ok := e.(engine.Stager)
+	if !ok {
+		t.Skip("the engine keeps no input")
+	}
+	s, n := e.Spec(), min(3, e.Spec().MaxBatch)
+	want := batch(t, e, s.Formats[0], n, 0)
+	rows := make([]tensor.Row, n)
+	for i := range rows {
+		rows[i] = newRow(t, e, s.Formats[0], uint64(i))
+	}
+	b, err := stager.Stage(t.Context(), rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rows {
+		clear(r.Bytes())
+		r.Release()
+	}
+	for round := range 3 {
+		out := outputs(s, n)
+		if _, err := b.Run(t.Context(), out); err != nil {
+			t.Fatal(err)
+		}
+		for i := range out {
+			sameVector(t, e, fmt.Sprintf("run %d, row %d", round, i), out[i], want[i])
+		}
+		if s.InFlight > 1 {
+			batch(t, e, s.Formats[0], n, 100)
+		}
+	}
+	if _, err := b.Run(t.Context(), outputs(s, n+1)); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("room for another row: want an invalid fault, got %v", err)
+	}
+	b.Close()
+	b.Close()
+	for range s.InFlight + 1 {
+		sameVector(t, e, "after the batch was closed", single(t, e, s.Formats[0], 0), want[0])
+	}
+	if _, err := stager.Stage(t.Context(), nil); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("no rows: want an invalid fault, got %v", err)
+	}
 }
 
 func testClose(t *testing.T, e engine.Engine) {

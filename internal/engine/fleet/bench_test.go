@@ -15,7 +15,7 @@ import (
 func BenchmarkRun(b *testing.B) {
 	for name, timeout := range map[string]time.Duration{"deadline": time.Minute, "none": 0} {
 		b.Run(name, func(b *testing.B) {
-			f, err := New(b.Context(), []Device{{0, 1}, {1, 1}}, func(_ context.Context, d Device) (engine.Engine, error) {
+			f, err := New(b.Context(), []Device{{GPU: 0, Instances: 1}, {GPU: 1, Instances: 1}}, func(_ context.Context, d Device) (engine.Engine, error) {
 				return null.New(null.Options{InFlight: d.Instances}), nil
 			}, Options{Timeout: timeout, Logger: quiet})
 			if err != nil {

@@ -30,8 +30,9 @@ const CPU = -1
 
 // Device is where one engine of a fleet computes.
 type Device struct {
-	GPU       int // the card's number, or CPU
-	Instances int // Runs that are to overlap on it
+	GPU       int    // the card's number, or CPU
+	UUID      string // the card's, for metrics; "" if it has none
+	Instances int    // Runs that are to overlap on it
 }
 
 // String is the device's name in logs and metrics: "cpu", "gpu:0".

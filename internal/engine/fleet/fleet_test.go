@@ -112,7 +112,7 @@ func TestUnequalCards(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &rig{t: t, cards: []*card{{device: Device{GPU: 0}, latency: latency}, {device: Device{GPU: 1}, latency: latency}, {device: Device{GPU: 2}, latency: 5 * latency}}}
 		var err error
-		g.fleet, err = New(t.Context(), []Device{{0, 3}, {1, 1}, {2, 1}}, g.make, Options{Logger: quiet})
+		g.fleet, err = New(t.Context(), []Device{{GPU: 0, Instances: 3}, {GPU: 1, Instances: 1}, {GPU: 2, Instances: 1}}, g.make, Options{Logger: quiet})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -418,7 +418,7 @@ func TestBackOff(t *testing.T) {
 
 // TestPanic fails a batch, and only it.
 func TestPanic(t *testing.T) {
-	f, err := New(t.Context(), []Device{{CPU, 1}}, func(context.Context, Device) (engine.Engine, error) {
+	f, err := New(t.Context(), []Device{{GPU: CPU, Instances: 1}}, func(context.Context, Device) (engine.Engine, error) {
 		return &panicking{Engine: null.New(null.Options{Width: side, Height: side, Dim: dim})}, nil
 	}, Options{Logger: quiet})
 	if err != nil {
@@ -461,7 +461,7 @@ func TestStart(t *testing.T) {
 		{"panic", "gpu:1: the engine could not be made: out of cards", func() (engine.Engine, error) { panic("out of cards") }},
 	} {
 		first := null.New(plain)
-		_, err := New(t.Context(), []Device{{0, 1}, {1, 1}}, func(_ context.Context, d Device) (engine.Engine, error) {
+		_, err := New(t.Context(), []Device{{GPU: 0, Instances: 1}, {GPU: 1, Instances: 1}}, func(_ context.Context, d Device) (engine.Engine, error) {
 			if d.GPU == 0 {
 				return first, nil
 			}

@@ -28,7 +28,7 @@ func (m *member) down(why string) { m.unit, m.why, m.since = nil, why, time.Now(
 // status is a copy of what the member does. The lock is held.
 func (m *member) status() engine.DeviceStatus {
 	s := engine.DeviceStatus{
-		Name: m.device.String(), Up: m.unit != nil, Why: m.why, Since: m.since,
+		Name: m.device.String(), UUID: m.device.UUID, Up: m.unit != nil, Why: m.why, Since: m.since,
 		Executions: m.executions, Items: m.items, Busy: m.busy,
 		Failures: m.failures, Retries: m.retries, Returns: m.returns,
 	}

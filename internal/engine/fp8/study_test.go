@@ -68,7 +68,7 @@ func photographs(t *testing.T, c model.Config) (all [][]byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := engine.NewRowPool(c.ImageSize, c.ImageSize, 0)
+	rows := engine.NewRowPool(c.ImageSize, c.ImageSize, 0, tensor.FormatUint8HWC)
 	files, err := filepath.Glob("../../../testdata/photos/*")
 	if err != nil || len(files) < 5 {
 		t.Fatalf("%d photographs, %v", len(files), err)
@@ -78,7 +78,10 @@ func photographs(t *testing.T, c model.Config) (all [][]byte) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		row := rows.New(tensor.FormatUint8HWC)
+		row, err := rows.NewRow(tensor.FormatUint8HWC)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if _, err := p.Into(data, row); err != nil {
 			t.Fatalf("%s: %v", f, err)
 		}

@@ -8,11 +8,10 @@ import (
 	"time"
 
 	"github.com/vitrine-project/vitrine/internal/engine"
-	"github.com/vitrine-project/vitrine/internal/fault"
 	"github.com/vitrine-project/vitrine/internal/tensor"
 )
 
-// Options shape the engine. Zero values become 224 x 224 pixels, 512 dimensions, batches of up to 64
+// Options shape the engine. Zero values become 224 x 224 pixels, 512 dimensions, batches of up to 32
 // and one run in flight.
 type Options struct {
 	Width, Height int
@@ -40,11 +39,11 @@ func New(o Options) *Engine {
 	o = o.withDefaults()
 	return &Engine{
 		latency: o.Latency,
-		rows:    engine.NewRowPool(o.Width, o.Height, 4*o.MaxBatch),
+		rows:    engine.NewRowPool(o.Width, o.Height, 4*o.MaxBatch, engine.HostFormats()...),
 		spec: engine.Spec{
 			Name: "null", Variant: "none", Device: "none", Precision: engine.FP32, Modality: engine.ModalityImage,
 			Width: o.Width, Height: o.Height,
-			Formats:  []tensor.Format{tensor.FormatUint8HWC, tensor.FormatFloat32CHW},
+			Formats:  engine.HostFormats(),
 			Outputs:  []engine.Output{{Name: "embedding", Dim: o.Dim}},
 			MaxBatch: o.MaxBatch, InFlight: o.InFlight,
 			Memory: engine.Memory{HostPerItem: int64(tensor.FormatUint8HWC.Size(o.Width, o.Height))},
@@ -56,7 +55,7 @@ func (o Options) withDefaults() Options {
 	for _, d := range []struct {
 		field *int
 		value int
-	}{{&o.Width, 224}, {&o.Height, 224}, {&o.Dim, 512}, {&o.MaxBatch, 64}, {&o.InFlight, 1}} {
+	}{{&o.Width, 224}, {&o.Height, 224}, {&o.Dim, 512}, {&o.MaxBatch, 32}, {&o.InFlight, 1}} {
 		if *d.field <= 0 {
 			*d.field = d.value
 		}
@@ -68,17 +67,7 @@ func (o Options) withDefaults() Options {
 func (e *Engine) Spec() engine.Spec { return e.spec }
 
 // NewRow lends host memory.
-func (e *Engine) NewRow(f tensor.Format) (tensor.Row, error) {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	if e.closed {
-		return nil, engine.ErrClosed()
-	}
-	if !e.spec.Accepts(f) {
-		return nil, fault.New(fault.Invalid, "no row of format %v: the engine takes %v", f, e.spec.Formats)
-	}
-	return e.rows.New(f), nil
-}
+func (e *Engine) NewRow(f tensor.Format) (tensor.Row, error) { return e.rows.NewRow(f) }
 
 // Run fills each out[i] from the first bytes of row i.
 func (e *Engine) Run(ctx context.Context, rows []tensor.Row, out [][]float32) (engine.Timings, error) {
@@ -139,6 +128,6 @@ func (e *Engine) Close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.closed = true
-	e.rows.Drop()
+	e.rows.Close()
 	return nil
 }

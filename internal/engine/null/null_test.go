@@ -20,7 +20,7 @@ func TestCompliance(t *testing.T) {
 
 func TestDefaults(t *testing.T) {
 	s := New(Options{}).Spec()
-	if s.Width != 224 || s.Height != 224 || s.Dim() != 512 || s.MaxBatch != 64 || s.InFlight != 1 {
+	if s.Width != 224 || s.Height != 224 || s.Dim() != 512 || s.MaxBatch != 32 || s.InFlight != 1 {
 		t.Errorf("unexpected defaults: %+v", s)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/vitrine-project/vitrine/internal/engine/cuda/driver"
 	"github.com/vitrine-project/vitrine/internal/engine/onnxruntime/capi"
 	"github.com/vitrine-project/vitrine/internal/fault"
+	"github.com/vitrine-project/vitrine/internal/numa"
 	"github.com/vitrine-project/vitrine/internal/tensor"
 )
 
@@ -64,7 +65,7 @@ func newDeviceMemory(device, input, output int) (*deviceMemory, error) {
 	if m.gpu, err = driver.Open(device); err != nil {
 		return nil, fault.Wrap(fault.Unavailable, err, "cuda:%d", device)
 	}
-	go m.serve()
+	go m.serve(numa.Of(m.gpu.Info().PCI))
 	err = m.do(func() (err error) {
 		if err = m.gpu.Bind(); err != nil {
 			return err
@@ -87,9 +88,11 @@ func newDeviceMemory(device, input, output int) (*deviceMemory, error) {
 	return m, nil
 }
 
-// serve is the instance's thread.
-func (m *deviceMemory) serve() {
+// serve is the instance's thread. It stays near the device where the kernel lets it; the library's own threads,
+// which it starts, stay there with it.
+func (m *deviceMemory) serve(near numa.Place) {
 	runtime.LockOSThread() // the thread ends with the goroutine, and its context with it
+	_ = near.Stay()        // far away it computes the same
 	for job := range m.jobs {
 		job()
 	}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/vitrine-project/vitrine/internal/engine"
 	"github.com/vitrine-project/vitrine/internal/engine/onnxruntime/capi"
-	"github.com/vitrine-project/vitrine/internal/fault"
 	"github.com/vitrine-project/vitrine/internal/model"
 	"github.com/vitrine-project/vitrine/internal/tensor"
 )
@@ -20,7 +19,7 @@ type Engine struct {
 	options Options
 	library *library
 	source  *source
-	pixels  pixelTable
+	pixels  model.PixelTable
 	rows    *engine.RowPool
 	profile profile
 
@@ -34,6 +33,7 @@ type Engine struct {
 var (
 	_ engine.Engine   = (*Engine)(nil)
 	_ engine.Profiler = (*Engine)(nil)
+	_ engine.Stager   = (*Engine)(nil)
 )
 
 // New loads the model. It keeps no reference to m, which may be closed afterwards. On a device every
@@ -70,8 +70,8 @@ func prepare(m *model.Model, o Options) (*Engine, error) {
 	}
 	side := m.Config.ImageSize
 	e := &Engine{
-		options: o, library: r, source: s, pixels: newPixelTable(m.Config.Mean, m.Config.Std),
-		rows:    engine.NewRowPool(side, side, 2*o.MaxBatch*o.Instances),
+		options: o, library: r, source: s, pixels: m.Config.PixelTable(),
+		rows:    engine.NewRowPool(side, side, 2*o.MaxBatch*o.Instances, engine.HostFormats()...),
 		idle:    make(chan *instance, o.Instances),
 		closing: make(chan struct{}),
 	}
@@ -92,7 +92,7 @@ func (e *Engine) describe(m *model.Model) engine.Spec {
 	return engine.Spec{
 		Name: "onnxruntime", Variant: variant, Device: device, Precision: o.Precision, Modality: engine.ModalityImage,
 		Width: c.ImageSize, Height: c.ImageSize,
-		Formats:  []tensor.Format{tensor.FormatUint8HWC, tensor.FormatFloat32CHW},
+		Formats:  engine.HostFormats(),
 		Outputs:  []engine.Output{{Name: e.source.output, Dim: c.EmbedDim}},
 		MaxBatch: o.MaxBatch, Batches: o.Batches, InFlight: o.Instances,
 		Memory: o.memory(m),
@@ -138,17 +138,7 @@ func (e *Engine) newSessions(trace string) (_ *sessions, err error) {
 func (e *Engine) Spec() engine.Spec { return e.spec }
 
 // NewRow lends host memory.
-func (e *Engine) NewRow(f tensor.Format) (tensor.Row, error) {
-	if !e.spec.Accepts(f) {
-		return nil, fault.New(fault.Invalid, "no row of format %v: the engine takes %v", f, e.spec.Formats)
-	}
-	select {
-	case <-e.closing:
-		return nil, engine.ErrClosed()
-	default:
-		return e.rows.New(f), nil
-	}
-}
+func (e *Engine) NewRow(f tensor.Format) (tensor.Row, error) { return e.rows.NewRow(f) }
 
 // Run computes a batch. A context that ends stops it between two operators.
 func (e *Engine) Run(ctx context.Context, rows []tensor.Row, out [][]float32) (engine.Timings, error) {
@@ -167,11 +157,11 @@ func (e *Engine) Run(ctx context.Context, rows []tensor.Row, out [][]float32) (e
 func (e *Engine) Close() error {
 	e.closeOnce.Do(func() {
 		close(e.closing)
+		e.rows.Close()
 		e.profile.mu.Lock()
 		defer e.profile.mu.Unlock()
 		e.takeAll()
 		e.closeErr = errors.Join(e.closeSessions(e.sessions), e.profile.discard())
-		e.rows.Drop()
 	})
 	return e.closeErr
 }

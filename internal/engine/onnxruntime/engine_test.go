@@ -83,6 +83,11 @@ func variants(t *testing.T) map[string]Options {
 			}
 		}
 	}
+	if plugin := os.Getenv("VITRINE_OPENVINO_PLUGIN"); plugin != "" { // for an ONNX Runtime without OpenVINO
+		for _, precision := range []engine.Precision{engine.FP32, engine.BF16} {
+			all["openvino-plugin/"+string(precision)] = Options{Provider: OpenVINO, Plugin: plugin, Precision: precision}
+		}
+	}
 	return all
 }
 

@@ -9,19 +9,6 @@ import (
 	"github.com/vitrine-project/vitrine/internal/tensor"
 )
 
-// pixelTable is the normalised value of each byte of each channel, in PyTorch's order of operations:
-// (v/255 - mean) / std.
-type pixelTable [3][256]float32
-
-func newPixelTable(mean, std [3]float32) (t pixelTable) {
-	for c := range t {
-		for v := range t[c] {
-			t[c][v] = (float32(v)/255 - mean[c]) / std[c]
-		}
-	}
-	return t
-}
-
 // gather writes rows into the input tensor, one after the other. Rows are shared among as many goroutines
 // as there are processors: a device computes a batch of 32 in the time that one core normalises it.
 func (e *Engine) gather(input []byte, rows []tensor.Row) {

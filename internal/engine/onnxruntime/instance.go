@@ -84,32 +84,44 @@ func element(half bool) capi.Element {
 
 // run computes one batch.
 func (i *instance) run(ctx context.Context, rows []tensor.Row, out [][]float32) (t engine.Timings, err error) {
-	size := i.engine.planned(len(rows))
 	start := time.Now()
-	i.engine.gather(i.memory.hostInput()[:len(rows)*i.engine.inputBytes()], rows)
+	i.gather(rows)
 	err = i.memory.do(func() error {
-		p, err := i.plan(size)
+		p, err := i.plan(i.engine.planned(len(rows)))
 		if err != nil {
 			return err
 		}
-		if err := i.memory.copyIn(size * i.engine.inputBytes()); err != nil {
+		if err := i.copyIn(len(rows)); err != nil {
 			return err
 		}
-		ready := time.Now()
-		t.Input = ready.Sub(start)
-		if err := i.compute(ctx, p); err != nil {
-			return err
-		}
-		computed := time.Now()
-		t.Compute = computed.Sub(ready)
-		if err := i.memory.copyOut(len(rows) * i.engine.outputBytes()); err != nil {
-			return err
-		}
-		i.engine.scatter(out, i.memory.hostOutput())
-		t.Output = time.Since(computed)
-		return nil
+		t.Input = time.Since(start)
+		return i.finish(ctx, p, out, &t)
 	})
 	return t, err
+}
+
+// gather puts rows into the host's input.
+func (i *instance) gather(rows []tensor.Row) {
+	i.engine.gather(i.memory.hostInput()[:len(rows)*i.engine.inputBytes()], rows)
+}
+
+// copyIn brings the first n images of the host's input to where they are computed.
+func (i *instance) copyIn(n int) error { return i.memory.copyIn(n * i.engine.inputBytes()) }
+
+// finish computes what lies in the input and brings the embeddings back.
+func (i *instance) finish(ctx context.Context, p *plan, out [][]float32, t *engine.Timings) error {
+	ready := time.Now()
+	if err := i.compute(ctx, p); err != nil {
+		return err
+	}
+	computed := time.Now()
+	t.Compute = computed.Sub(ready)
+	if err := i.memory.copyOut(len(out) * i.engine.outputBytes()); err != nil {
+		return err
+	}
+	i.engine.scatter(out, i.memory.hostOutput())
+	t.Output = time.Since(computed)
+	return nil
 }
 
 // planned is the size of the batch that runs for n rows. What the last batch left behind them is computed
@@ -131,10 +143,7 @@ func (i *instance) compute(ctx context.Context, p *plan) error {
 	api := i.engine.library.api
 	told := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() { told <- api.Terminate(p.options) })
-	err := api.Run(p.session, p.options, p.binding)
-	if err == nil {
-		err = api.SynchronizeOutputs(p.binding)
-	}
+	err := i.execute(p)
 	if !stop() {
 		if failed := errors.Join(<-told, api.Unterminate(p.options)); failed != nil {
 			return fault.Wrap(fault.Unavailable, failed, "a run could not be ended")
@@ -147,6 +156,20 @@ func (i *instance) compute(ctx context.Context, p *plan) error {
 		return fault.Wrap(fault.Internal, err, "a batch could not be computed")
 	}
 	return nil
+}
+
+// execute runs a plan to its end. What a plug-in has memory of its own for was copied when it was bound.
+func (i *instance) execute(p *plan) error {
+	api := i.engine.library.api
+	if i.engine.options.Plugin != "" {
+		if err := api.BindInput(p.binding, i.engine.source.input, p.input); err != nil {
+			return err
+		}
+	}
+	if err := api.Run(p.session, p.options, p.binding); err != nil {
+		return err
+	}
+	return api.SynchronizeOutputs(p.binding)
 }
 
 // plan is the plan of a batch size, made where it is used for the first time.

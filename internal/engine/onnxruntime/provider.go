@@ -67,6 +67,12 @@ func (o *Options) cudaSettings() map[string]string {
 	}
 }
 
+// restSettings are of the CUDA provider beside TensorRT.
+func (o *Options) restSettings() map[string]string {
+	rest := Options{Provider: CUDA, Device: o.Device, Precision: o.Precision}
+	return rest.cudaSettings()
+}
+
 // The option by which TensorRT's cached engines are told apart.
 const enginePrefix = "trt_engine_cache_prefix"
 
@@ -112,9 +118,12 @@ func cachePrefix(s *source, release string, set map[string]string) string {
 }
 
 // openVINOSettings: OpenVINO computes in bfloat16 on its own accord where the processor can, so the
-// precision is always said.
+// precision is always said. As a plug-in it refuses options of its own that load_config has too.
 func (o *Options) openVINOSettings() map[string]string {
 	hint := map[engine.Precision]string{engine.FP32: "f32", engine.BF16: "bf16", engine.FP16: "f16"}[o.Precision]
+	if o.Plugin != "" {
+		return map[string]string{"load_config": fmt.Sprintf(`{"CPU":{"INFERENCE_PRECISION_HINT":"%s","INFERENCE_NUM_THREADS":"%d"}}`, hint, o.Threads)}
+	}
 	return map[string]string{
 		"device_type":    "CPU",
 		"num_of_threads": strconv.Itoa(o.Threads),
@@ -162,8 +171,7 @@ func (r *library) load(o *Options, s *source, sizes []int, trace string) (_ capi
 func (r *library) append(o *Options, to capi.SessionOptions, set map[string]string) error {
 	switch {
 	case o.Plugin != "":
-		name := fullNames[o.Provider].name
-		return r.api.AppendPlugin(to, r.env, []string{name, name + ".CPU"}, set)
+		return r.api.AppendPlugin(to, r.env, r.device, set)
 	case o.Provider == CUDA:
 		return r.api.AppendCUDA(to, set)
 	case o.Provider == OpenVINO:
@@ -172,8 +180,7 @@ func (r *library) append(o *Options, to capi.SessionOptions, set map[string]stri
 		if err := r.api.AppendTensorRT(to, set); err != nil {
 			return err
 		}
-		rest := Options{Provider: CUDA, Device: o.Device, Precision: o.Precision}
-		return r.api.AppendCUDA(to, rest.cudaSettings())
+		return r.api.AppendCUDA(to, o.restSettings())
 	}
 	return r.cpuSettings(to, set)
 }
@@ -190,8 +197,9 @@ func (r *library) cpuSettings(to capi.SessionOptions, set map[string]string) err
 
 // library is ONNX Runtime with the process's environment.
 type library struct {
-	api *capi.API
-	env capi.Env
+	api    *capi.API
+	env    capi.Env
+	device capi.Device // of a provider's own library, else 0
 }
 
 // openLibrary loads the library and holds the provider against what it was built with.
@@ -204,33 +212,18 @@ func openLibrary(o *Options) (*library, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &library{api, env}
+	r := &library{api: api, env: env}
 	if o.Plugin != "" {
 		return r, r.register(o)
 	}
-	has, err := api.Providers()
-	if err != nil {
+	if o.Plugin, err = provide(api, o.Provider); err != nil {
 		return nil, err
 	}
-	if want := fullNames[o.Provider]; !slices.Contains(has, want.name) {
-		return nil, fmt.Errorf("ONNX Runtime %s of %s has no provider %s, only %s: pip install %s, or name another library with --onnxruntime-library",
-			api.Release, api.Path, o.Provider, strings.Join(has, ", "), want.pack)
+	if o.Plugin != "" {
+		return r, r.register(o)
 	}
 	if o.Provider.onDevice() {
 		o.Logger.Debug("libraries for the device's providers", "loaded", preload(api))
 	}
 	return r, nil
-}
-
-// register loads a provider's own library; one that was registered before stays so.
-func (r *library) register(o *Options) error {
-	if o.Provider != OpenVINO {
-		return fmt.Errorf("a provider's own library is for openvino, not %s", o.Provider)
-	}
-	err := r.api.RegisterPlugin(r.env, "vitrine-"+string(o.Provider), o.Plugin)
-	var e *capi.Error
-	if errors.As(err, &e) && strings.Contains(e.Text, "already") {
-		return nil
-	}
-	return err
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/vitrine-project/vitrine/internal/engine"
+	"github.com/vitrine-project/vitrine/internal/engine/onnxruntime/capi"
 	"github.com/vitrine-project/vitrine/internal/model"
 	"github.com/vitrine-project/vitrine/internal/model/onnx"
 )
@@ -114,5 +115,29 @@ func TestResolveRefuses(t *testing.T) {
 	}
 	if o, err := (Options{MaxBatch: 32}).resolve(&model.Model{ONNX: &model.ONNXFile{Info: &onnx.Info{}, Batch: 4}}); err != nil || o.MaxBatch != 4 || !cmp.Equal(o.Batches, []int{4}) {
 		t.Errorf("a graph of batches of 4: at most %d, planned %v, %v", o.MaxBatch, o.Batches, err)
+	}
+}
+
+// TestSetup: what is told is what sessions are made with, one for each size where TensorRT captures graphs.
+func TestSetup(t *testing.T) {
+	o := resolved(t, Options{Provider: TensorRT, MaxBatch: 4, CUDAGraph: true, Precision: engine.FP16})
+	e := &Engine{options: *o, source: clip, library: &library{api: &capi.API{Path: "/ort.so", Release: "1.24.1"}}}
+	s := e.Setup()
+	if s.Provider != "TensorrtExecutionProvider" || !s.Graphs || !s.Spinning || s.Release != "1.24.1" || s.Input != "image" || len(s.Sessions) != 3 {
+		t.Fatalf("%+v", s)
+	}
+	for i, n := range []int{1, 2, 4} {
+		p := s.Sessions[i]
+		if !cmp.Equal(p.Batches, []int{n}) || p.Rest["use_tf32"] != "1" || p.Rest["enable_cuda_graph"] != "0" {
+			t.Errorf("session %d: %+v", i, p)
+		}
+		if diff := cmp.Diff(o.settings(clip, "1.24.1", []int{n}), p.Settings); diff != "" {
+			t.Error(diff)
+		}
+	}
+	o = resolved(t, Options{Threads: 2, NoSpin: true, Settings: map[string]string{"session.x": "1"}})
+	e.options = *o
+	if s := e.Setup(); s.Spinning || s.Threads != 2 || len(s.Sessions) != 1 || len(s.Sessions[0].Batches) != 0 || s.Sessions[0].Settings["session.x"] != "1" {
+		t.Errorf("%+v", s)
 	}
 }

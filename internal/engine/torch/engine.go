@@ -16,8 +16,8 @@ import (
 
 	"github.com/vitrine-project/vitrine/internal/cpufeat"
 	"github.com/vitrine-project/vitrine/internal/engine"
-	"github.com/vitrine-project/vitrine/internal/fault"
 	"github.com/vitrine-project/vitrine/internal/model"
+	"github.com/vitrine-project/vitrine/internal/numa"
 	"github.com/vitrine-project/vitrine/internal/tensor"
 )
 
@@ -37,7 +37,9 @@ type Options struct {
 	StartTimeout time.Duration
 	// BatchTimeout is the longest that a batch may take before its worker is ended; 0 means a minute.
 	BatchTimeout time.Duration
-	Logger       *slog.Logger // nil means slog.Default; a worker's own output goes there too
+	// Near is where the card is: workers stay on the processors there, and what they touch first lies there.
+	Near   numa.Place
+	Logger *slog.Logger // nil means slog.Default; a worker's own output goes there too
 
 	source  string                           // what computes, instead of tower
 	backOff func(failures int) time.Duration // instead of backOff
@@ -121,7 +123,7 @@ func New(m *model.Model, o Options) (*Engine, error) {
 		return nil, fmt.Errorf("torch engine: no precision %q: want auto, fp32, fp16 or bf16", o.Precision)
 	}
 	e := &Engine{
-		rows:    engine.NewRowPool(m.Config.ImageSize, m.Config.ImageSize, 2*o.MaxBatch*o.Instances),
+		rows:    engine.NewRowPool(m.Config.ImageSize, m.Config.ImageSize, 2*o.MaxBatch*o.Instances, engine.HostFormats()...),
 		idle:    make(chan *instance, o.Instances),
 		closing: make(chan struct{}),
 	}
@@ -167,7 +169,7 @@ func describe(c model.Config, o Options, a answer, all []*instance) engine.Spec 
 		Name: "torch", Variant: a.Variant, Device: a.Device,
 		Precision: engine.Precision(a.Precision), Modality: engine.ModalityImage,
 		Width: c.ImageSize, Height: c.ImageSize,
-		Formats:  []tensor.Format{tensor.FormatUint8HWC, tensor.FormatFloat32CHW},
+		Formats:  engine.HostFormats(),
 		Outputs:  []engine.Output{{Name: "embedding", Dim: c.EmbedDim}},
 		MaxBatch: o.MaxBatch, Batches: o.planned(), InFlight: o.Instances,
 		Memory: engine.Memory{
@@ -206,17 +208,7 @@ func cpuPrecision() engine.Precision {
 func (e *Engine) Spec() engine.Spec { return e.spec }
 
 // NewRow lends host memory.
-func (e *Engine) NewRow(f tensor.Format) (tensor.Row, error) {
-	if !e.spec.Accepts(f) {
-		return nil, fault.New(fault.Invalid, "no row of format %v: the engine takes %v", f, e.spec.Formats)
-	}
-	select {
-	case <-e.closing:
-		return nil, engine.ErrClosed()
-	default:
-		return e.rows.New(f), nil
-	}
-}
+func (e *Engine) NewRow(f tensor.Format) (tensor.Row, error) { return e.rows.NewRow(f) }
 
 // Run has a worker compute a batch. Where ctx ends first, the worker goes on and is free again when it is
 // through.
@@ -241,6 +233,7 @@ func (e *Engine) Run(ctx context.Context, rows []tensor.Row, out [][]float32) (e
 func (e *Engine) Close() error {
 	e.closeOnce.Do(func() {
 		close(e.closing)
+		e.rows.Close()
 		for _, i := range e.instances {
 			close(i.closing)
 		}
@@ -254,7 +247,6 @@ func (e *Engine) Close() error {
 		if e.weights != nil {
 			e.closeErr = errors.Join(e.closeErr, e.weights.Close())
 		}
-		e.rows.Drop()
 	})
 	return e.closeErr
 }

@@ -66,6 +66,9 @@ func (i *instance) begin() (answer, error) {
 		// supervisor, and ends with it.
 		runtime.LockOSThread()
 		defer close(i.ended)
+		if err := i.o.Near.Stay(); err != nil { // workers inherit the thread's processors
+			i.o.Logger.Warn("PyTorch workers may run far from their card", "place", i.o.Near, "error", err)
+		}
 		w, a, err := i.launch()
 		if err == nil {
 			i.put(w, nil)

@@ -229,14 +229,14 @@ func TestMemory(t *testing.T) {
 	if _, err := c.ModelInfer(t.Context(), simple(ints(16), ints(16))); err != nil {
 		t.Errorf("%v", err)
 	}
-	// A message that was let in and whose copy has no room.
-	if err := s.memory.take(4<<20 - 1024); err != nil {
+	// A message that was let in and that has no room.
+	if err := s.memory.take(4<<20 - 16); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.ModelInfer(t.Context(), simple(ints(16), ints(16))); status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("%v", err)
 	}
-	s.memory.give(4<<20 - 1024)
+	s.memory.give(4<<20 - 16)
 	if err := s.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}

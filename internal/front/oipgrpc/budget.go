@@ -13,8 +13,8 @@ import (
 	"github.com/vitrine-project/vitrine/internal/fault"
 )
 
-// budget bounds the memory of all messages: what the transport has received of them and the copies in
-// which requests are read. It is the transport's buffer pool, so it sees bytes as they arrive, before a
+// budget bounds the memory of all messages: what the transport has received of them, and what is copied
+// of them to lie in one place. It is the transport's buffer pool, so it sees bytes as they arrive, before a
 // message is whole.
 type budget struct {
 	limit   int64
@@ -25,7 +25,7 @@ type budget struct {
 
 var _ mem.BufferPool = (*budget)(nil)
 
-// newBudget is one of limit bytes, but at least what the largest message needs: its bytes and its copy.
+// newBudget is one of limit bytes, but at least what the largest message needs: its bytes and a copy.
 func newBudget(limit int64, maxMessage int) *budget {
 	return &budget{limit: max(limit, 2*int64(1)<<bits.Len(uint(maxMessage)))}
 }

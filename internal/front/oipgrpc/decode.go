@@ -1,6 +1,7 @@
 package oipgrpc
 
 import (
+	"encoding/binary"
 	"errors"
 	"math"
 	"unicode/utf8"
@@ -82,25 +83,98 @@ func intern(b []byte) string {
 	return string(b)
 }
 
-// decode reads a ModelInferRequest. Raw tensors stay where they are in b.
-func (c *call) decode(b []byte) error {
-	f := fields{rest: b}
-	for {
-		more, err := f.next()
-		if !more || err != nil {
+// decode reads a ModelInferRequest. Raw tensors stay in their pieces; other fields are read where they lie if
+// that is one place, else copied.
+func (c *call) decode(m tensor.Pieces) error {
+	for m.Len() > 0 {
+		tag, err := varint(&m)
+		if err != nil {
 			return err
 		}
-		if f.typ != protowire.BytesType {
-			continue
+		num, typ := protowire.DecodeTag(tag)
+		if num < protowire.MinValidNumber || num > protowire.MaxValidNumber {
+			return errWire
 		}
-		if err := c.field(&f); err != nil {
+		if err := c.field(num, typ, &m); err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
-func (c *call) field(f *fields) error {
-	switch f.num {
+// varint takes a number off m.
+func varint(m *tensor.Pieces) (uint64, error) {
+	var space [binary.MaxVarintLen64]byte
+	v, n := protowire.ConsumeVarint(m.Peek(space[:]))
+	if n < 0 {
+		return 0, errWire
+	}
+	_, *m = m.Cut(n)
+	return v, nil
+}
+
+// skip takes n bytes off m.
+func skip(m *tensor.Pieces, n int) error {
+	if n > m.Len() {
+		return errWire
+	}
+	_, *m = m.Cut(n)
+	return nil
+}
+
+// field takes the value of a field off m. All fields of the message are length-delimited.
+func (c *call) field(num protowire.Number, typ protowire.Type, m *tensor.Pieces) error {
+	switch typ {
+	case protowire.BytesType:
+		n, err := varint(m)
+		if err != nil {
+			return err
+		}
+		if n > uint64(m.Len()) {
+			return errWire
+		}
+		var value tensor.Pieces
+		value, *m = m.Cut(int(n))
+		return c.value(num, value)
+	case protowire.VarintType:
+		_, err := varint(m)
+		return err
+	case protowire.Fixed32Type:
+		return skip(m, 4)
+	case protowire.Fixed64Type:
+		return skip(m, 8)
+	}
+	return c.group(num, typ, m)
+}
+
+// group takes a group off m, which no client of this protocol sends: what is left is read in one place.
+func (c *call) group(num protowire.Number, typ protowire.Type, m *tensor.Pieces) error {
+	b, err := c.contiguous(*m)
+	if err != nil {
+		return err
+	}
+	n := protowire.ConsumeFieldValue(num, typ, b)
+	if n < 0 {
+		return errWire
+	}
+	*m = tensor.Whole(b[n:])
+	return nil
+}
+
+func (c *call) value(num protowire.Number, value tensor.Pieces) error {
+	if num == 7 {
+		c.raw = append(c.raw, value)
+		return nil
+	}
+	if num > 7 {
+		return nil
+	}
+	b, err := c.contiguous(value)
+	if err != nil {
+		return err
+	}
+	f := fields{bytes: b}
+	switch num {
 	case 1:
 		return f.text(&c.model)
 	case 2:
@@ -108,16 +182,12 @@ func (c *call) field(f *fields) error {
 	case 3:
 		return f.text(&c.id)
 	case 4:
-		return entry(f.bytes, &c.params)
+		return entry(b, &c.params)
 	case 5:
-		return c.addInput().decode(f.bytes)
-	case 6:
-		c.outputs = append(c.outputs, outputTensor{})
-		return c.outputs[len(c.outputs)-1].decode(f.bytes)
-	case 7:
-		c.raw = append(c.raw, f.bytes[:len(f.bytes):len(f.bytes)])
+		return c.addInput().decode(b)
 	}
-	return nil
+	c.outputs = append(c.outputs, outputTensor{})
+	return c.outputs[len(c.outputs)-1].decode(b)
 }
 
 // decode reads an InferInputTensor.

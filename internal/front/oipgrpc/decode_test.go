@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"reflect"
+	"slices"
 	"testing"
 
 	"google.golang.org/grpc/mem"
@@ -15,43 +16,68 @@ import (
 	"github.com/vitrine-project/vitrine/internal/wire/pb"
 )
 
-// FuzzDecode compares the decoder with the generated one: the same messages are refused, and the same
-// values are read from the others.
-func FuzzDecode(f *testing.F) {
+// full is a request with a value in every field.
+func full() *pb.ModelInferRequest {
 	params := map[string]*pb.InferParameter{"a": integer(-1), "b": word("x"), "c": {},
 		"d": {ParameterChoice: &pb.InferParameter_DoubleParam{DoubleParam: 1.5}}, "e": {ParameterChoice: &pb.InferParameter_BoolParam{BoolParam: true}}}
 	all := &pb.InferTensorContents{BoolContents: []bool{true}, IntContents: []int32{-1}, Int64Contents: []int64{-1}, UintContents: []uint32{7},
 		Uint64Contents: []uint64{1 << 63}, Fp32Contents: []float32{1, 2}, Fp64Contents: []float64{3}, BytesContents: [][]byte{[]byte("x"), {}}}
-	full := &pb.ModelInferRequest{ModelName: "m", ModelVersion: "1", Id: "i", Parameters: params,
+	return &pb.ModelInferRequest{ModelName: "m", ModelVersion: "1", Id: "i", Parameters: params,
 		Inputs:           []*pb.ModelInferRequest_InferInputTensor{{Name: "n", Datatype: "FP32", Shape: []int64{-1, 3}, Parameters: params, Contents: all}, input("t", "INT8", ints(3), 3)},
 		Outputs:          []*pb.ModelInferRequest_InferRequestedOutputTensor{{Name: "o", Parameters: params}},
 		RawInputContents: [][]byte{[]byte("raw"), {}}}
-	for _, m := range []*pb.ModelInferRequest{full, sound(), simple(nil, nil, make([]byte, 64))} {
+}
+
+// FuzzDecode compares the decoder with the generated one, however a message is cut into pieces: the same messages
+// are refused, and the same values are read from the others.
+func FuzzDecode(f *testing.F) {
+	for _, m := range []*pb.ModelInferRequest{full(), sound(), simple(nil, nil, make([]byte, 64))} {
 		b, err := proto.Marshal(m)
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(b)
-		f.Add(b[:len(b)-1])
+		f.Add(b, uint16(0))
+		f.Add(b[:len(b)-1], uint16(6))
 	}
-	f.Add([]byte("\xff\xff\xff"))
-	f.Add([]byte("\x0b\x0c\x2a\x06\x2a\x04\x30\x01\x18\x05")) // a group, an unpacked element
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Add([]byte("\xff\xff\xff"), uint16(0))
+	f.Add([]byte("\x0b\x0c\x2a\x06\x2a\x04\x30\x01\x18\x05"), uint16(1)) // a group, an unpacked element
+	f.Fuzz(func(t *testing.T, b []byte, n uint16) {
 		var want pb.ModelInferRequest
 		wantErr := proto.Unmarshal(b, &want)
-		c := newCall(newBudget(1<<30, 64<<20))
-		defer c.release()
-		err := c.unmarshal(split(b))
-		if err == nil {
-			err = c.refused
+		memory := newBudget(1<<30, 64<<20)
+		for _, data := range []mem.BufferSlice{{mem.SliceBuffer(b)}, split(b), pooled(memory, b, 1+int(n))} {
+			c := newCall(memory)
+			err := c.unmarshal(data)
+			data.Free() // as the transport does
+			if err == nil {
+				err = c.refused
+			}
+			if (err != nil) != (wantErr != nil) {
+				t.Fatalf("error %v, generated code's %v", err, wantErr)
+			}
+			if err == nil {
+				compare(t, c, &want)
+			}
+			c.release()
 		}
-		if (err != nil) != (wantErr != nil) {
-			t.Fatalf("error %v, generated code's %v", err, wantErr)
-		}
-		if err == nil {
-			compare(t, c, &want)
+		if used := memory.used.Load(); used != 0 {
+			t.Fatalf("%d bytes are held when all calls are released", used)
 		}
 	})
+}
+
+// joined is the bytes of pieces, as a string.
+func joined(p tensor.Pieces) string {
+	b := make([]byte, p.Len())
+	return string(b[:p.CopyTo(b)])
+}
+
+// pooled cuts a message in pieces of n bytes, in buffers of the pool where the transport would take them from it.
+func pooled(memory *budget, b []byte, n int) (s mem.BufferSlice) {
+	for part := range slices.Chunk(b, n) {
+		s = append(s, mem.Copy(part, memory))
+	}
+	return s
 }
 
 // split cuts a message in three, as it comes in several frames.
@@ -68,7 +94,7 @@ func compare(t *testing.T, c *call, want *pb.ModelInferRequest) {
 	equal(t, "parameters", ordinary(c.params), ordinary(plain(want.Parameters)))
 	equal(t, "raw tensors", len(c.raw), len(want.RawInputContents))
 	for i := range c.raw {
-		equal(t, "raw", string(c.raw[i]), string(want.RawInputContents[i]))
+		equal(t, "raw", joined(c.raw[i]), string(want.RawInputContents[i]))
 	}
 	equal(t, "outputs", len(c.outputs), len(want.Outputs))
 	for i := range c.outputs {

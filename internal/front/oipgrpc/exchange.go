@@ -25,12 +25,12 @@ func (s *Server) unary(ctx context.Context, request any, info *grpc.UnaryServerI
 		if p := recover(); p != nil {
 			err = s.recovered(p, info.FullMethod)
 		}
-		err = statusOf(err)
 		if method, ok := strings.CutPrefix(info.FullMethod, servicePrefix); ok && method != "ServerLive" && method != "ServerReady" {
 			line := telemetry.Timeline{}
 			line.At[telemetry.Received] = began
 			s.report(ctx, &telemetry.Record{ID: telemetry.NewRequestID(), Route: info.FullMethod, Err: err, Timeline: line})
 		}
+		err = statusOf(err)
 	}()
 	return next(ctx, request)
 }

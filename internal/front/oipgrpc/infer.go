@@ -30,7 +30,7 @@ func (s *Server) modelInfer(_ any, ctx context.Context, read func(any) error, _ 
 func (s *Server) answer(ctx context.Context, c *call, route string, encode func(*oip.Response) encoded) (answer encoded, err error) {
 	s.inFlight.Add(1)
 	defer s.inFlight.Add(-1)
-	record := telemetry.Record{Route: route, Model: c.model, BytesIn: c.size(), Trace: trace(ctx), ID: c.id}
+	record := telemetry.Record{Route: route, Model: c.model, BytesIn: int64(c.size), Trace: trace(ctx), ID: c.id}
 	if !telemetry.ValidRequestID(c.id) {
 		record.ID = telemetry.NewRequestID()
 	}

@@ -129,11 +129,13 @@ func TestReplay(t *testing.T) {
 		}
 		defer os.Remove(objectFile + c)
 	}
-	conn := dial(t, oipgrpc.Options{})
+	var log transcript.Log
+	conn := dial(t, oipgrpc.Options{AccessLog: true, Logger: log.Logger()})
 	used := map[string]bool{}
 	for _, r := range all {
 		t.Run(r.Name, func(t *testing.T) { replay(t, conn, &r, used) })
 	}
+	log.Check(t)
 	for name := range differences {
 		if !used[name] {
 			t.Errorf("the difference of %q is allowed and does not occur", name)

@@ -14,6 +14,7 @@ import (
 func (c *call) build() (*oip.Request, error) {
 	r := &c.request
 	r.Model, r.Version, r.ID = c.model, c.version, c.id
+	r.Allocator = c
 	for k, v := range c.params {
 		if err := setParameter(r, k, v); err != nil {
 			return nil, err
@@ -132,7 +133,8 @@ func (c *call) buildInputs() error {
 		case len(t.contents) > 0 && len(c.raw) > 0:
 			return fault.New(fault.Invalid, "contents field must not be specified when using raw_input_contents for '%s' for model '%s'", t.name, c.model)
 		case len(raw) > 0:
-			in.Data, raw = raw[0], raw[1:]
+			in.Data, in.Pieces = dense(raw[0])
+			raw = raw[1:]
 		case len(t.contents) > 0:
 			if in.Data, err = t.typed(c.model); err != nil {
 				return err
@@ -143,6 +145,14 @@ func (c *call) buildInputs() error {
 		c.request.Inputs = append(c.request.Inputs, in)
 	}
 	return nil
+}
+
+// dense is bytes as they are wherever they lie in one place.
+func dense(p tensor.Pieces) ([]byte, tensor.Pieces) {
+	if b, ok := p.Contiguous(); ok {
+		return b, tensor.Pieces{}
+	}
+	return nil, p
 }
 
 const (

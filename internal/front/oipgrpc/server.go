@@ -63,6 +63,7 @@ type Server struct {
 	stopping chan struct{} // closed when streams are to end
 	stop     sync.Once
 	inFlight atomic.Int64
+	uploads  uploads
 }
 
 // New returns a server that is live and not ready: what asks for a model fails until SetServer.
@@ -82,8 +83,8 @@ func New(o Options) *Server {
 	}
 	s.memory = newBudget(s.o.Memory, s.o.MaxMessage)
 	s.grpc = grpc.NewServer(s.options()...)
-	s.grpc.RegisterService(s.description(), s)
-	grpc_health_v1.RegisterHealthServer(s.grpc, s)
+	s.grpc.RegisterService(s.received(s.description()), s)
+	s.grpc.RegisterService(s.received(grpc_health_v1.Health_ServiceDesc), s)
 	reflection.Register(s.grpc)
 	return s
 }
@@ -92,14 +93,20 @@ func New(o Options) *Server {
 // only while it has data that it has not read.
 const readBuffer = 128 << 10
 
-// Windows are what a client may send before the server answers with more. A first image tensor (602 KB) fits
-// one, where the transport's own start, 64 KiB, makes the client wait; what a stream holds unread is bounded
-// by its window, or by its message's length once that is known. The connection's is as large as the
-// transport's estimate, whose pings this saves, would let it become.
+// Windows are what a client may send before the server answers with more. A stream's is wide enough that an image
+// tensor (602 KB) is less than the quarter of it at which the transport opens it again: one of 1 MiB was opened twice
+// for each, by a system call here and one at the client. What a stream holds unread is bounded
+// by its window, or by its message's length once that is known. The connection's is as large as the transport's
+// estimate, whose pings this saves, would let it become.
 const (
-	receiveStream = 1 << 20
+	receiveStream = 4 << 20
 	receiveConn   = 16 << 20
 )
+
+// concurrentStreams is how many calls and streams a connection may have open; a client's library keeps further ones
+// until there is room. Triton 2.51 has no such limit, and each open one costs a goroutine before a byte of it is
+// paid for.
+const concurrentStreams = 1024
 
 func (s *Server) options() []grpc.ServerOption {
 	k := &s.o.Keepalive
@@ -109,6 +116,7 @@ func (s *Server) options() []grpc.ServerOption {
 		grpc.StaticStreamWindowSize(receiveStream),
 		grpc.StaticConnWindowSize(receiveConn),
 		grpc.MaxRecvMsgSize(s.o.MaxMessage),
+		grpc.MaxConcurrentStreams(concurrentStreams),
 		grpc.ConnectionTimeout(10 * time.Second),
 		grpc.InTapHandle(s.admit),
 		experimental.BufferPool(s.memory),
@@ -125,7 +133,7 @@ func (s *Server) options() []grpc.ServerOption {
 }
 
 // description is the generated service with our own decoding of inference requests.
-func (s *Server) description() *grpc.ServiceDesc {
+func (s *Server) description() grpc.ServiceDesc {
 	d := pb.GRPCInferenceService_ServiceDesc
 	d.Methods = slices.Clone(d.Methods)
 	for i := range d.Methods {
@@ -139,7 +147,7 @@ func (s *Server) description() *grpc.ServiceDesc {
 			d.Streams[i].Handler = s.modelStreamInfer
 		}
 	}
-	return &d
+	return d
 }
 
 // SetServer makes the server answer for models.

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -429,5 +430,46 @@ func TestRequestsAreReportedOnce(t *testing.T) {
 	got := <-seen
 	if got.ID != "mine" || got.Protocol != "grpc" || got.Code != 0 || got.Model != "simple" || got.Items != 1 || got.BytesIn == 0 || got.BytesOut == 0 || len(seen) != 0 {
 		t.Errorf("%+v and %d more", got, len(seen))
+	}
+}
+
+// What a client is told first bounds what it may open and send.
+func TestSettings(t *testing.T) {
+	s := New(Options{})
+	l := bufconn.Listen(1 << 16)
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	conn, err := l.DialContext(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
+		t.Fatal(err)
+	}
+	f := http2.NewFramer(conn, conn)
+	if err := f.WriteSettings(); err != nil {
+		t.Fatal(err)
+	}
+	frame, err := f.ReadFrame()
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings, ok := frame.(*http2.SettingsFrame)
+	if !ok {
+		t.Fatalf("%v, want settings", frame)
+	}
+	for id, want := range map[http2.SettingID]uint32{http2.SettingMaxConcurrentStreams: 1024, http2.SettingInitialWindowSize: 4 << 20, http2.SettingMaxFrameSize: 16384} {
+		if got, ok := settings.Value(id); !ok || got != want {
+			t.Errorf("%v is %d, want %d", id, got, want)
+		}
+	}
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
 	}
 }

@@ -39,7 +39,7 @@ func object(raw []byte) document {
 }
 
 func wrong(what string) error {
-	return fault.New(fault.Internal, "attempt to access JSON non-%s as %s", what, what)
+	return fault.New(fault.Mistaken, "attempt to access JSON non-%s as %s", what, what)
 }
 
 func asString(raw json.RawMessage) (s string, err error) {
@@ -96,7 +96,7 @@ func (a *API) load(x *front.Exchange, r *http.Request, p *params) error {
 		value, err := asString(raw)
 		switch {
 		case k != "config" && !strings.HasPrefix(k, "file:"):
-			return fault.New(fault.Internal, "unexpected error on creating Triton parameter")
+			return fault.New(fault.Mistaken, "unexpected error on creating Triton parameter")
 		case err != nil:
 			return err
 		case k == "config":

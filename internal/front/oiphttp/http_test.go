@@ -125,7 +125,7 @@ func (b broken) Infer(context.Context, *oip.Request) (*oip.Response, error) { re
 func TestStatuses(t *testing.T) {
 	for kind, code := range map[fault.Kind]int{
 		fault.Internal: 500, fault.Invalid: 400, fault.NotFound: 404, fault.TooLarge: 400, fault.UnsupportedMedia: 400, fault.Unimplemented: 501,
-		fault.Exhausted: 503, fault.Unavailable: 503, fault.Timeout: 503, fault.Unauthenticated: 401, fault.Forbidden: 403,
+		fault.Exhausted: 503, fault.Unavailable: 503, fault.Timeout: 503, fault.Unauthenticated: 401, fault.Forbidden: 403, fault.Mistaken: 500,
 	} {
 		registry := oip.NewRegistry(nil)
 		if err := registry.Add(broken{samples.Default()[3].(*samples.Model), fault.New(kind, `with "quotes"`).In("image").At(2)}); err != nil {

@@ -13,10 +13,10 @@ import (
 )
 
 // serve starts the API over the recorded server's models on loopback and returns its address.
-func serve(t *testing.T) string {
+func serve(t *testing.T, o front.Options) string {
 	t.Helper()
 	mux := http.NewServeMux()
-	oiphttp.New(oiphttp.Options{Front: front.New(front.Options{}), Server: oip.NewServer(transcript.Registry(t), nil)}).Register(mux)
+	oiphttp.New(oiphttp.Options{Front: front.New(o), Server: oip.NewServer(transcript.Registry(t), nil)}).Register(mux)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -20,6 +20,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/vitrine-project/vitrine/internal/front"
+	"github.com/vitrine-project/vitrine/internal/oip/transcript"
 )
 
 // The corpus holds what Triton 2.51 answered to some 740 requests (testdata/triton). Each is sent to
@@ -102,13 +105,15 @@ func TestReplay(t *testing.T) {
 		t.Fatalf("only %d transcripts", len(all))
 	}
 	shared := shareMemory(t, "/vitrine_transcript")
-	addr := serve(t)
+	var log transcript.Log
+	addr := serve(t, front.Options{AccessLog: true, Logger: log.Logger()})
 	used := map[string]bool{}
 	for _, r := range all {
 		t.Run(r.Name, func(t *testing.T) {
 			replay(t, addr, shared, &r, used)
 		})
 	}
+	log.Check(t)
 	for _, d := range differences {
 		for _, pattern := range d.cases {
 			if !used[pattern] {

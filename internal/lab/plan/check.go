@@ -101,6 +101,7 @@ func (c *checker) servers() {
 		c.editions(slices.Collect(maps.Keys(v.NeedsIn)), "servers", i, "needs_in")
 		c.url(v.Ready, "servers", i, "ready")
 		c.url(v.Metrics, "servers", i, "metrics")
+		c.url(v.DeviceMetrics, "servers", i, "device_metrics")
 		if v.Ready == "" {
 			c.fail(fmt.Sprintf("server %q has no ready URL", v.Name), "servers", i)
 		}
@@ -129,6 +130,7 @@ func (c *checker) targets() {
 		if t.Metrics != "off" {
 			c.url(t.Metrics, "targets", i, "metrics")
 		}
+		c.url(t.DeviceMetrics, "targets", i, "device_metrics")
 		c.editions(t.Editions, "targets", i, "editions")
 	}
 	if len(c.study.Targets) == 0 {

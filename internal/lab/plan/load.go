@@ -75,7 +75,7 @@ func (s *Study) expandVariables(set map[string]string, c *checker) {
 	}
 	for i := range s.Servers {
 		v := &s.Servers[i]
-		for key, field := range map[string]*string{"start": &v.Start, "ready": &v.Ready, "metrics": &v.Metrics} {
+		for key, field := range map[string]*string{"start": &v.Start, "ready": &v.Ready, "metrics": &v.Metrics, "device_metrics": &v.DeviceMetrics} {
 			*field = substitute(*field, values, func(name string) { c.fail("unknown variable ${"+name+"}", "servers", i, key) })
 		}
 		for j := range v.Needs {
@@ -92,8 +92,11 @@ func (s *Study) expandVariables(set map[string]string, c *checker) {
 	}
 	for i := range s.Targets {
 		t := &s.Targets[i]
-		for key, field := range map[string]*string{"url": &t.URL, "metrics": &t.Metrics, "model": &t.Model} {
+		for key, field := range map[string]*string{"url": &t.URL, "metrics": &t.Metrics, "device_metrics": &t.DeviceMetrics, "model": &t.Model} {
 			*field = substitute(*field, values, func(name string) { c.fail("unknown variable ${"+name+"}", "targets", i, key) })
+		}
+		for j := range t.Engine.Flags {
+			t.Engine.Flags[j] = substitute(t.Engine.Flags[j], values, func(name string) { c.fail("unknown variable ${"+name+"}", "targets", i, "engine", "flags", j) })
 		}
 	}
 }

@@ -261,3 +261,23 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestDeviceMetricsKey is a server's and a target's, with variables, and has to be a URL.
+func TestDeviceMetricsKey(t *testing.T) {
+	with := func(server, target string) string {
+		text := strings.Replace(small, "    ready: http://127.0.0.1:9001/health\n", "    ready: http://127.0.0.1:9001/health\n    device_metrics: "+server+"\n", 1)
+		return strings.Replace(text, "format: embed-base64}", "format: embed-base64, device_metrics: \""+target+"\"}", 1)
+	}
+	s := parse(t, with("http://127.0.0.1:${port}/cards", "http://127.0.0.1:${port}/others"))
+	if got, want := s.Servers[1].DeviceMetrics, "http://127.0.0.1:9000/cards"; got != want {
+		t.Errorf("server: %q, want %q", got, want)
+	}
+	if got, want := s.Target("B").DeviceMetrics, "http://127.0.0.1:9000/others"; got != want {
+		t.Errorf("target: %q, want %q", got, want)
+	}
+	for _, text := range []string{with("off", "http://h/m"), with("http://h/m", "h:9400")} {
+		if _, err := Parse("s.yaml", []byte(text), map[string]string{"vitrine": "./vitrine"}); err == nil || !strings.Contains(err.Error(), "is not a URL") {
+			t.Errorf("got %v", err)
+		}
+	}
+}

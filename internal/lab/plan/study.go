@@ -65,6 +65,8 @@ type Server struct {
 	Env     map[string]string `yaml:"env"`
 	Ready   string            `yaml:"ready"`   // a URL that answers 2xx when the server takes requests
 	Metrics string            `yaml:"metrics"` // a Prometheus address
+	// DeviceMetrics is a Prometheus address of its cards (dcgm-exporter's), where its own page does not tell of them.
+	DeviceMetrics string `yaml:"device_metrics"`
 	// Needs are files that must exist; where one does not, the server's targets are left out with a note.
 	Needs    []string            `yaml:"needs"`
 	NeedsIn  map[string][]string `yaml:"needs_in"` // more of them, by edition
@@ -74,24 +76,30 @@ type Server struct {
 
 // Target is a server in one format, or an engine in process.
 type Target struct {
-	Name     string            `yaml:"name"`
-	Server   string            `yaml:"server"` // started by the study; none if it runs already
-	URL      string            `yaml:"url"`
-	Format   string            `yaml:"format"`
-	Model    string            `yaml:"model"` // the model's name on the server; in process: the reference of its weights
-	Metrics  string            `yaml:"metrics"`
-	Labels   map[string]string `yaml:"labels"`
-	Editions []string          `yaml:"editions"` // only in these; none is all
-	Engine   Engine            `yaml:"engine"`
+	Name    string `yaml:"name"`
+	Server  string `yaml:"server"` // started by the study; none if it runs already
+	URL     string `yaml:"url"`
+	Format  string `yaml:"format"`
+	Model   string `yaml:"model"` // the model's name on the server; in process: the reference of its weights
+	Metrics string `yaml:"metrics"`
+	// DeviceMetrics is as a server's, and takes its place.
+	DeviceMetrics string            `yaml:"device_metrics"`
+	Labels        map[string]string `yaml:"labels"`
+	Editions      []string          `yaml:"editions"` // only in these; none is all
+	Engine        Engine            `yaml:"engine"`
 }
 
 // Engine is what computes in process, for the format in-process.
 type Engine struct {
-	Name      string `yaml:"name"` // cpu, null
+	Name      string `yaml:"name"` // as --engine has it
 	Precision string `yaml:"precision"`
 	Threads   int    `yaml:"threads"`
 	Instances int    `yaml:"instances"`
 	MaxBatch  int    `yaml:"max_batch"`
+	// Staged leaves out bringing the input to where the engine computes.
+	Staged bool `yaml:"staged"`
+	// Flags are more flags of the engine, as on a command line: --onnxruntime-cuda-graph.
+	Flags []string `yaml:"flags"`
 }
 
 // Step is a part of the study: a section of the report.

@@ -219,6 +219,8 @@ type Operator struct {
 	Total time.Duration `json:"total_ns"`
 	Count int           `json:"count"`
 	Where string        `json:"where,omitempty"` // host, device, or the execution provider
+	FLOPs int64         `json:"flops,omitempty"` // of its matrix products, all calls; 0 is none or unknown
+	Bytes int64         `json:"bytes,omitempty"` // that must be read and written, all calls; 0 is unknown
 }
 
 // ModelFile describes the profiled model.

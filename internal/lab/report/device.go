@@ -33,6 +33,8 @@ var readings = map[string]reading{
 	"nv_gpu_power_limit":                   {"limit", 1},
 	"nv_energy_consumption":                {"energy", 1},
 	"DCGM_FI_DEV_FB_USED":                  {"used", 1 << 20},
+	"DCGM_FI_DEV_FB_FREE":                  {"free", 1 << 20},
+	"DCGM_FI_DEV_FB_TOTAL":                 {"total", 1 << 20},
 	"DCGM_FI_DEV_GPU_UTIL":                 {"utilization", 1},
 	"DCGM_FI_DEV_POWER_USAGE":              {"power", 1},
 	"DCGM_FI_DEV_POWER_MGMT_LIMIT":         {"limit", 1},
@@ -108,10 +110,34 @@ func (s *series) device(id string) device {
 		id: id, used: of("used", figure.Bytes), total: of("total", figure.Bytes),
 		utilization: of("utilization", figure.Percent), power: of("power", figure.Watts), most: of("limit", figure.Watts),
 	}
-	if e, at := s.values["energy"], s.at["energy"]; len(e) > 1 && e[len(e)-1] >= e[0] {
-		d.energy, d.seconds = e[len(e)-1]-e[0], float64(at[len(at)-1]-at[0])/1e9
+	if free := of("free", figure.Bytes); !d.total.Known() && d.used.Known() && free.Known() {
+		d.total = figure.Point(figure.Bytes, d.used.Value+free.Value, d.used.N) // less what the driver keeps for itself
 	}
+	d.energy, d.seconds = renewal(s.values["energy"], s.at["energy"])
 	return d
+}
+
+// renewal is how far a counter rose, and in how many seconds. A counter that stood still between two readings is renewed less
+// often than it is read (dcgm-exporter: every 30 s unless told otherwise): it is then taken between the first and the last
+// renewal that were seen, as what lies before and after them is not known.
+func renewal(v []float64, at []int64) (by, seconds float64) {
+	var renewed []int
+	for i := 1; i < len(v); i++ {
+		if v[i] != v[i-1] {
+			renewed = append(renewed, i)
+		}
+	}
+	if len(renewed) == 0 {
+		return 0, 0
+	}
+	first, last := 0, len(v)-1
+	if len(renewed) < last {
+		first, last = renewed[0], renewed[len(renewed)-1]
+	}
+	if v[last] < v[first] { // reset in between
+		return 0, 0
+	}
+	return v[last] - v[first], float64(at[last]-at[first]) / 1e9
 }
 
 // mergeDevice adds a round's card to those of earlier rounds: the latest memory, all rounds' energy.

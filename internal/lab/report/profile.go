@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/vitrine-project/vitrine/internal/lab/record"
@@ -48,6 +49,8 @@ type operator struct {
 	name, where string
 	total       time.Duration
 	count       int
+	flops       int64
+	bytes       int64
 }
 
 func (r *result) operators() (all []operator, total time.Duration) {
@@ -61,6 +64,8 @@ func (r *result) operators() (all []operator, total time.Duration) {
 			}
 			all[i].total += o.Total
 			all[i].count += o.Count
+			all[i].flops += o.FLOPs
+			all[i].bytes += o.Bytes
 		}
 	}
 	slices.SortStableFunc(all, func(a, b operator) int { return cmp.Compare(b.total, a.total) })
@@ -74,14 +79,22 @@ func operatorPart(r *result) page.Part {
 		whole = f
 	}
 	t := &page.Table{Columns: columns("Operator", "Total Time", "% of Compute", "Invocations", "Mean", "<Where")}
+	costed := slices.ContainsFunc(all, func(o operator) bool { return o.flops+o.bytes > 0 })
+	if costed {
+		t.Columns = append(t.Columns, columns("", "Arithmetic", "% of Peak Arithmetic", "Memory", "% of Peak Memory")[1:]...)
+	}
 	for _, o := range all {
 		time := figure.Point(figure.Millis, millis(int64(o.total)), o.count)
-		t.Rows = append(t.Rows, []page.Value{
+		row := []page.Value{
 			page.Words(o.name), page.Number(time), page.Number(figure.Share(time, whole)), page.Number(figure.Point(figure.Count, float64(o.count), 0)),
 			page.Number(figure.Point("µs", float64(o.total)/1e3/float64(max(o.count, 1)), 0)), page.Words(cmp.Or(o.where, "—")),
-		})
+		}
+		if costed {
+			row = append(row, o.rates(r)...)
+		}
+		t.Rows = append(t.Rows, row)
 	}
-	t.Note(fmt.Sprintf("%s on %s. Operators add up to %s; times on “host” are those of the host, which on a GPU are not the card's.", r.subject.Name, r.card, whole.Text()))
+	t.Note(operatorNote(r, all, whole))
 	if runs := r.measured("model_run"); runs.Known() {
 		text := fmt.Sprintf("A run of the model took %s (median of %d)", runs.String(), runs.N)
 		if outside := r.measured("outside_operators"); outside.Known() {
@@ -89,7 +102,53 @@ func operatorPart(r *result) page.Part {
 		}
 		t.Note(text + ".")
 	}
+	if about := r.noteOf("model_run"); about != "" {
+		t.Note(strings.ToUpper(about[:1]) + about[1:] + ".")
+	}
+	if costed {
+		t.Note(costNote(r))
+	}
 	return page.Part{ID: slug("operators", r.subject.Name, r.card, r.step), Title: "Operator breakdown, " + r.subject.Name, Table: t}
+}
+
+func operatorNote(r *result, all []operator, whole figure.Figure) string {
+	text := fmt.Sprintf("%s on %s. Operators add up to %s", r.subject.Name, r.card, whole.Text())
+	if slices.ContainsFunc(all, func(o operator) bool { return o.where != "device" }) {
+		return text + "; times on “host” are those of the host, which on a GPU are not the card's."
+	}
+	return text + " of the device's own time."
+}
+
+// rates are what an operator did in a second, and what share of the device's most that is.
+func (o operator) rates(r *result) (values []page.Value) {
+	for _, of := range []struct {
+		amount int64
+		scale  float64
+		unit   figure.Unit
+		peak   string
+	}{{o.flops, 1e12, "TFLOP/s", "peak_flops"}, {o.bytes, 1e9, "GB/s", "peak_bytes"}} {
+		if of.amount == 0 || o.total <= 0 {
+			values = append(values, page.Words("—"), page.Words("—"))
+			continue
+		}
+		rate := figure.Point(of.unit, float64(of.amount)/o.total.Seconds()/of.scale, 0)
+		share := page.Words("—")
+		if peak := r.measured(of.peak); peak.Known() {
+			share = page.Number(figure.Point(figure.Percent, 100*rate.Value*of.scale/peak.Value, 0))
+		}
+		values = append(values, page.Number(rate), share)
+	}
+	return values
+}
+
+// costNote says what rates are of.
+func costNote(r *result) string {
+	text := "Arithmetic is that of matrix products, memory what operands and results measure, each read or written once: what a kernel cannot do without, not what it did."
+	flops, bytes := r.measured("peak_flops"), r.measured("peak_bytes")
+	if !flops.Known() || !bytes.Known() {
+		return text + " The device's peaks are not all known."
+	}
+	return text + fmt.Sprintf(" The peaks are %.0f TFLOP/s in this precision and %.0f GB/s, by the device's highest clocks; operands that stay in its caches can pass the second.", flops.Value/1e12, bytes.Value/1e9)
 }
 
 // typical is the median latency, or the mean where it alone is known.

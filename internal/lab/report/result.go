@@ -250,3 +250,15 @@ func (r *result) values(name string) (all []float64, unit figure.Unit) {
 var quantileNames = map[float64][]string{
 	0.50: {"latency_p50"}, 0.90: {"latency_p90"}, 0.95: {"latency_p95"}, 0.99: {"latency_p99"}, 0.999: {"latency_p99_9"},
 }
+
+// noteOf is what the record says of a measure, "" if nothing.
+func (r *result) noteOf(name string) string {
+	for _, c := range r.rounds() {
+		for _, m := range c.measures {
+			if m.Name == name && m.Note != "" {
+				return m.Note
+			}
+		}
+	}
+	return ""
+}

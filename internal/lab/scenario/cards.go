@@ -99,13 +99,3 @@ func onThisMachine(t *plan.Target) bool {
 	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
 	return err == nil && ip.IsLoopback() || strings.EqualFold(host, "localhost")
 }
-
-// tellsOfCards tells whether a metrics page has the cards.
-func tellsOfCards(values []record.Value) bool {
-	for _, v := range values {
-		if strings.HasPrefix(v.Name, "nv_gpu_") || strings.HasPrefix(v.Name, "DCGM_FI_DEV_") {
-			return true
-		}
-	}
-	return false
-}

@@ -17,7 +17,7 @@ func (r *Runner) dial(ctx context.Context, t *plan.Target, p record.Params, e *E
 	o := target.Options{Name: t.Name, URL: t.URL, Format: t.Format, Model: t.Model, Timeout: p.Timeout,
 		Headers: r.Headers, NewConnection: p.NewConnection}
 	if e != nil {
-		o.Engine = e.Engine
+		o.Engine, o.Staged = e.Engine, t.Engine.Staged
 	}
 	if p.Link != "" {
 		l, err := link.Parse(p.Link)

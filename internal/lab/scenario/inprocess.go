@@ -60,15 +60,38 @@ func (r *Runner) profile(ctx context.Context, j *job) outcome {
 		return failed(err)
 	}
 	for _, o := range profiler.Operators() {
-		if err := r.Log.Write(record.Operator{Cell: j.id, Name: o.Name, Total: o.Total, Count: int(o.Calls), Where: cmp.Or(o.Where, "host")}); err != nil {
+		if err := r.Log.Write(record.Operator{Cell: j.id, Name: o.Name, Total: o.Total, Count: int(o.Calls), Where: cmp.Or(o.Where, "host"),
+			FLOPs: o.FLOPs, Bytes: o.Bytes}); err != nil {
 			return failed(err)
 		}
 	}
-	return r.measured(began, record.Measure{Cell: j.id, Name: "model_run", Unit: "ms", Values: times,
-		Note: fmt.Sprintf("runs of %d rows while profiling", j.params().Batch)})
+	run := record.Measure{Cell: j.id, Name: "model_run", Unit: "ms", Values: times,
+		Note: fmt.Sprintf("runs of %d rows while profiling", j.params().Batch)}
+	x, explains := profiler.(engine.Explainer)
+	if !explains {
+		return r.measured(began, run)
+	}
+	about := x.Explain()
+	run.Note = fmt.Sprintf("runs of %d rows without profiling; operators: %s", j.params().Batch, about.Means)
+	return r.measured(began, append(peaks(j.id, about), run)...)
 }
 
-// profiled runs batches of images with profiling on, after a warm-up with it off.
+// peaks are what a profiler says of its device, as measures.
+func peaks(cell int, x engine.Explanation) (all []record.Measure) {
+	for _, peak := range []struct {
+		name, unit string
+		value      float64
+	}{{"peak_flops", "FLOP/s", x.PeakFLOPs}, {"peak_bytes", "bytes/s", x.PeakBytes}} {
+		if peak.value > 0 {
+			all = append(all, record.Measure{Cell: cell, Name: peak.name, Unit: peak.unit, Values: []float64{peak.value},
+				Note: "of the device, by its highest clocks"})
+		}
+	}
+	return all
+}
+
+// profiled runs batches of images with profiling on, after a warm-up with it off. The times are those of these runs;
+// where the profiler explains itself, because it changes how a run is computed, those of as many runs without it.
 func profiled(ctx context.Context, e engine.Engine, p engine.Profiler, images []target.Image, params *record.Params) ([]float64, error) {
 	rows := make([]tensor.Row, params.Batch)
 	out := make([][]float32, params.Batch)
@@ -84,9 +107,21 @@ func profiled(ctx context.Context, e engine.Engine, p engine.Profiler, images []
 	if _, err := repeat(ctx, 0, params.Warmup, run); err != nil {
 		return nil, err
 	}
+	var plain []float64
+	_, explains := p.(engine.Explainer)
+	if explains {
+		var err error
+		if plain, err = repeat(ctx, params.Requests, 0, run); err != nil {
+			return nil, err
+		}
+	}
 	p.Profile(true)
 	defer p.Profile(false)
-	return repeat(ctx, params.Requests, 0, run)
+	times, err := repeat(ctx, params.Requests, 0, run)
+	if explains {
+		times = plain
+	}
+	return times, err
 }
 
 // fillRow makes a row of an image in the engine's cheapest format.

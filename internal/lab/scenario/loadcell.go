@@ -38,20 +38,15 @@ func (r *Runner) loadOn(ctx context.Context, j *job, s *subject) (outcome, measu
 	if err != nil {
 		return failed(err), measuredLoad{}
 	}
-	scrape := r.scraper(ctx, j)
-	var cards *cardSampling
+	watched := r.watch(ctx, j)
 	p, book := j.params(), &ledger{log: r.Log, cell: j.id}
 	sum, err := load.Run(ctx, load.Config{
 		Target: s.Target, Requests: s.requests, Pacer: pace, Workers: p.Concurrency, Warmup: p.Warmup,
-		Warmed: func() {
-			scrape.start(ctx)
-			cards = r.sampleCards(j, scrape.tells())
-		},
+		Warmed:   func() { watched.start(ctx) },
 		Duration: p.Duration, MaxRequests: p.Requests, Timeout: p.Timeout,
 		Log: book.worker, Clock: r.now, Progress: r.meter,
 	})
-	cards.stop()
-	counted := scrape.stop()
+	counted := watched.stop()
 	m := measuredLoad{sum, book}
 	if err != nil {
 		return failed(err), m
@@ -149,11 +144,10 @@ func line(s load.Summary) string {
 // idle samples a server that gets no requests.
 func (r *Runner) idle(ctx context.Context, j *job) outcome {
 	began := time.Now()
-	scrape := r.scraper(ctx, j)
-	scrape.start(ctx)
-	cards := r.sampleCards(j, scrape.tells())
-	if scrape == nil && cards == nil {
-		return failed(errors.New("no metrics to read: --metrics-url names them"))
+	watched := r.watch(ctx, j)
+	watched.start(ctx)
+	if watched.nothing() {
+		return failed(errors.New("no metrics to read: --metrics-url or --device-metrics-url names them"))
 	}
 	wait := time.NewTimer(j.params().Duration)
 	defer wait.Stop()
@@ -161,10 +155,9 @@ func (r *Runner) idle(ctx context.Context, j *job) outcome {
 	case <-wait.C:
 	case <-ctx.Done():
 	}
-	cards.stop()
-	counted := scrape.stop()
-	if counted.err != nil {
-		return failed(counted.err)
+	counted := watched.stop()
+	if err := errors.Join(counted.err, counted.devicesErr); err != nil {
+		return failed(err)
 	}
 	return outcome{elapsed: time.Since(began), line: fmt.Sprintf("%d samples", counted.samples)}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -59,6 +60,9 @@ func TestParseRefuses(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(tritonText))
+	if page, err := os.ReadFile("testdata/dcgm.txt"); err == nil {
+		f.Add(page)
+	}
 	f.Add([]byte(`a{b="\`))
 	f.Add([]byte("a 1e999\nb{} +Inf"))
 	f.Fuzz(func(t *testing.T, text []byte) {

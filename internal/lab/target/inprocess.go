@@ -17,6 +17,7 @@ type inProcess struct {
 	name   string
 	engine engine.Engine
 	spec   engine.Spec
+	stager engine.Stager // nil if requests bring their input along
 	free   chan struct{} // one token a run that may overlap
 
 	mu   sync.Mutex
@@ -29,6 +30,12 @@ func newInProcess(o Options) (Target, error) {
 	}
 	t := &inProcess{name: o.Name, engine: o.Engine, spec: o.Engine.Spec()}
 	t.free = make(chan struct{}, max(1, t.spec.InFlight))
+	if o.Staged {
+		var ok bool
+		if t.stager, ok = o.Engine.(engine.Stager); !ok {
+			return nil, fmt.Errorf("target %s: the engine %s cannot keep its input where it computes", o.Name, t.spec.Name)
+		}
+	}
 	return t, nil
 }
 
@@ -85,7 +92,17 @@ func (t *inProcess) row(m *Image) (tensor.Row, error) {
 }
 
 // Dial returns a worker's own output memory.
-func (t *inProcess) Dial(context.Context) (Conn, error) { return &rowConn{target: t}, nil }
+func (t *inProcess) Dial(context.Context) (Conn, error) {
+	if t.stager == nil {
+		return &rowConn{target: t}, nil
+	}
+	select {
+	case t.free <- struct{}{}:
+		return &stagedConn{rowConn: rowConn{target: t}}, nil
+	default:
+		return nil, fmt.Errorf("target %s: %d runs may overlap, each with its own input; there is no room for another", t.name, cap(t.free))
+	}
+}
 
 // Describe is the engine's specification.
 func (t *inProcess) Describe(context.Context) (record.Server, error) {
@@ -114,9 +131,7 @@ func (c *rowConn) Do(ctx context.Context, request Request, clock func() int64, r
 	if !ok {
 		return errors.New("target: the request was made by another target")
 	}
-	for len(c.out) < len(q.rows) {
-		c.out = append(c.out, make([]float32, c.target.spec.Dim()))
-	}
+	out := c.outputs(len(q.rows))
 	r.Sent = clock()
 	select {
 	case c.target.free <- struct{}{}:
@@ -126,17 +141,30 @@ func (c *rowConn) Do(ctx context.Context, request Request, clock func() int64, r
 		return nil
 	}
 	r.Wrote = clock()
-	timings, err := c.target.engine.Run(ctx, q.rows, c.out[:len(q.rows)])
+	timings, err := c.target.engine.Run(ctx, q.rows, out)
 	r.Done = clock()
 	if err != nil {
 		r.Error = reason(ctx, err)
 		return nil
 	}
+	c.answered(q, timings, r)
+	return nil
+}
+
+// outputs is room for n embeddings.
+func (c *rowConn) outputs(n int) [][]float32 {
+	for len(c.out) < n {
+		c.out = append(c.out, make([]float32, c.target.spec.Dim()))
+	}
+	return c.out[:n]
+}
+
+// answered records a batch that was computed.
+func (c *rowConn) answered(q *rowRequest, t engine.Timings, r *record.Request) {
 	r.FirstByte, r.Status, r.BytesOut = r.Done, 200, int32(q.bytes)
 	r.BytesIn = int32(4 * len(q.rows) * c.target.spec.Dim())
 	r.Server = record.ServerTiming{Total: time.Duration(r.Done - r.Sent), Queue: time.Duration(r.Wrote - r.Sent),
-		Input: timings.Input, Compute: timings.Compute, Output: timings.Output}
-	return nil
+		Input: t.Input, Compute: t.Compute, Output: t.Output}
 }
 
 // Close does nothing.

@@ -35,6 +35,9 @@ type Options struct {
 	Dialer DialFunc
 	// Engine is what InProcess measures. The target does not close it.
 	Engine engine.Engine
+	// Staged leaves out bringing the input to where the engine computes, which must be an engine.Stager. No
+	// more connections can be opened then than its runs may overlap.
+	Staged bool
 }
 
 const defaultTimeout = 30 * time.Second

@@ -46,9 +46,9 @@ func TestReferenceDeployment(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"openclip_vit_b32": "model 'openclip_vit_b32' cannot run yet: platform: this version has no engine for 'onnxruntime_onnx' (ONNX Runtime); this server has vitrine; " +
-			"instance_group.kind: this server runs models on processors only",
+			"instance_group.kind: want KIND_AUTO or KIND_CPU, or KIND_GPU where the server computes on GPUs",
 		"openclip_vit_b32_trt": "model 'openclip_vit_b32_trt' cannot run yet: platform: this version has no engine for 'onnxruntime_onnx' (ONNX Runtime); this server has vitrine " +
-			"(so no execution accelerator 'tensorrt' either); instance_group.kind: this server runs models on processors only",
+			"(so no execution accelerator 'tensorrt' either); instance_group.kind: want KIND_AUTO or KIND_CPU, or KIND_GPU where the server computes on GPUs",
 	} {
 		m, err := r.Model(name)
 		if err != nil {

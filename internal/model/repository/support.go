@@ -67,7 +67,7 @@ var rules = []rule{
 	}, "models have no priority over each other"},
 	{"optimization.cuda", func(c *Config, a *Abilities) bool {
 		return !a.GPU && c.optimized(func(o *Optimization) bool { return o.CUDA != nil })
-	}, "no GPU is here"},
+	}, "this server computes on no GPU"},
 	{"optimization.gather_kernel_buffer_threshold", func(c *Config, _ *Abilities) bool {
 		return c.optimized(func(o *Optimization) bool { return o.GatherKernelBufferThreshold > 0 })
 	}, "rows are written where the engine reads them; nothing is gathered"},
@@ -76,7 +76,7 @@ var rules = []rule{
 	}, "batches are always prepared while the last one runs"},
 	{"instance_group.kind", func(c *Config, a *Abilities) bool {
 		return c.anyGroup(func(g InstanceGroup) bool { return g.Kind == "KIND_MODEL" || g.Kind == "KIND_GPU" && !a.GPU })
-	}, "this server runs models on processors only"},
+	}, "want KIND_AUTO or KIND_CPU, or KIND_GPU where the server computes on GPUs"},
 	{"instance_group.rate_limiter", func(c *Config, _ *Abilities) bool {
 		return c.anyGroup(func(g InstanceGroup) bool { return g.RateLimiter != nil })
 	}, "memory budgets limit what runs, named resources do not exist"},

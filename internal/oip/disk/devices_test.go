@@ -21,7 +21,7 @@ func TestInstancesOnCards(t *testing.T) {
 		{"", []int{0, 1}, []repository.Place{{GPU: 0, Instances: 1}, {GPU: 1, Instances: 1}}, ""},
 		{"instance_group { count: 2 kind: KIND_GPU gpus: 1 }", []int{0, 1}, []repository.Place{{GPU: 1, Instances: 2}}, ""},
 		{"instance_group { count: 2 kind: KIND_CPU }", []int{0, 1}, []repository.Place{{GPU: repository.CPU, Instances: 2}}, ""},
-		{"instance_group { kind: KIND_GPU }", nil, nil, "instance_group.kind: this server runs models on processors only"},
+		{"instance_group { kind: KIND_GPU }", nil, nil, "instance_group.kind: want KIND_AUTO or KIND_CPU, or KIND_GPU where the server computes on GPUs"},
 		{"instance_group { gpus: 7 }", []int{0, 1}, nil, "specifies invalid or unsupported gpu id 7"},
 		{"instance_group [ { kind: KIND_CPU }, { gpus: 0 } ]", []int{0, 1}, nil, "are on GPUs or on the processor, not on both"},
 		{"dynamic_batching { preserve_ordering: true }", []int{0, 1}, nil, "with 2 instances answers leave as they are computed"},

@@ -97,7 +97,11 @@ func (r *Repository) Names() []string {
 func (r *Repository) Load(ctx context.Context, name, config string, files map[string][]byte) (made []oip.Model, err error) {
 	m, done, err := r.read(name, config, files)
 	if err != nil {
-		return nil, fault.Wrap(fault.Internal, err, "failed to poll from model repository")
+		kind := fault.Internal
+		if config != "" || len(files) > 0 { // what cannot be read came from the client
+			kind = fault.Mistaken
+		}
+		return nil, fault.Wrap(kind, err, "failed to poll from model repository")
 	}
 	defer func() { err = errors.Join(err, done()) }()
 	if r.loading != nil {

@@ -188,6 +188,9 @@ func (m *Model) Config() *oip.Config { return m.config }
 // Ready implements oip.Model.
 func (m *Model) Ready() bool { return m.service.Ready() }
 
+// ReadsPieces implements oip.PieceReader: a tensor is copied into its row from wherever it lies.
+func (m *Model) ReadsPieces() bool { return m.kind == service.Tensor }
+
 // Statistics implements oip.Model.
 func (m *Model) Statistics() oip.Statistics { return m.stats.Statistics() }
 
@@ -222,7 +225,7 @@ func (m *Model) items(in *oip.Input) []service.Item {
 		n, dims = in.Shape[0], in.Shape[1:]
 	}
 	items := make([]service.Item, n)
-	b := in.Data
+	b, pieces := in.Data, in.Pieces
 	size, width, height := m.size, 0, 0
 	if m.kind == service.Pixels {
 		height, width = int(dims[0]), int(dims[1])
@@ -233,8 +236,12 @@ func (m *Model) items(in *oip.Input) []service.Item {
 			size = int(binary.LittleEndian.Uint32(b))
 			b = b[4:]
 		}
-		items[i] = service.Item{Kind: m.kind, Data: b[:size:size], Width: width, Height: height}
-		b = b[size:]
+		items[i] = service.Item{Kind: m.kind, Width: width, Height: height}
+		if pieces.Len() > 0 {
+			items[i].Pieces, pieces = pieces.Cut(size)
+			continue
+		}
+		items[i].Data, b = b[:size:size], b[size:]
 	}
 	return items
 }

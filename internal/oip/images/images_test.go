@@ -6,6 +6,7 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"slices"
 	"strings"
 	"testing"
 
@@ -82,7 +83,7 @@ func TestThreeWaysIn(t *testing.T) {
 	}
 	u8 := ask("m_u8", oip.Input{DType: tensor.Uint8, Shape: []int64{1, 20, 30, 3}, Data: pixels}, false)
 	file1 := ask("m_jpeg", oip.Input{DType: tensor.Bytes, Shape: []int64{1, 1}, Data: element(file)}, false)
-	bare := ask("m_jpeg", oip.Input{Data: file}, true)
+	bare := ask("m_jpeg", oip.Input{Data: slices.Clone(file)}, true) // which uses it up
 	two := ask("m_jpeg", oip.Input{DType: tensor.Bytes, Shape: []int64{2, 1}, Data: append(element(file), element(file)...)}, false)
 	if got := u8.Outputs[0].Data; !bytes.Equal(got, file1.Outputs[0].Data) || !bytes.Equal(got, bare.Outputs[0].Data) || len(got) != 32 {
 		t.Error("pixels, file and bare file differ")
@@ -93,6 +94,20 @@ func TestThreeWaysIn(t *testing.T) {
 	floats := tensor.BytesOf(make([]float32, 3*224*224))
 	if r := ask("m", oip.Input{DType: tensor.FP32, Shape: []int64{1, 3, 224, 224}, Data: floats}, false); len(r.Outputs[0].Data) != 32 {
 		t.Errorf("%+v", r)
+	}
+	inPieces := func(b []byte) tensor.Pieces { return tensor.PiecesOf(slices.Collect(slices.Chunk(b, 1001))) }
+	if got := ask("m_u8", oip.Input{DType: tensor.Uint8, Shape: []int64{1, 20, 30, 3}, Pieces: inPieces(pixels)}, false); !bytes.Equal(got.Outputs[0].Data, u8.Outputs[0].Data) {
+		t.Error("pixels in pieces differ")
+	}
+	pair := tensor.AlignedFloat32s(2 * 3 * 224 * 224)
+	for i := range pair {
+		pair[i] = float32(i)
+	}
+	in := oip.Input{DType: tensor.FP32, Shape: []int64{2, 3, 224, 224}, Data: tensor.BytesOf(pair)}
+	whole := ask("m", in, false).Outputs[0].Data
+	in.Data, in.Pieces = nil, inPieces(in.Data)
+	if got := ask("m", in, false).Outputs[0].Data; !bytes.Equal(got, whole) || bytes.Equal(got[:32], got[32:]) {
+		t.Error("tensors in pieces differ, or two that should do not")
 	}
 	m, _ := s.Models.Get("m_jpeg", "")
 	if st := m.Statistics(); st.InferenceCount != 4 || st.ExecutionCount != 3 || st.Infer.Success.Count != 3 || len(st.Batches) != 2 {

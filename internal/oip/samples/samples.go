@@ -202,7 +202,7 @@ func integers(in *oip.Input) (v []int32, err error) {
 			end := 4 + int(binary.LittleEndian.Uint32(b))
 			n, err := strconv.ParseInt(string(b[4:end]), 10, 32)
 			if err != nil {
-				return nil, fault.New(fault.Internal, "invalid literal for int() with base 10: %q", b[4:end])
+				return nil, fault.New(fault.Mistaken, "invalid literal for int() with base 10: %q", b[4:end])
 			}
 			v, b = append(v, int32(n)), b[end:]
 		}
@@ -278,7 +278,7 @@ func version(m *Model, r *oip.Request) ([]oip.Output, error) {
 func optional(_ *Model, r *oip.Request) ([]oip.Output, error) {
 	in, second := input(r, "INPUT0"), input(r, "INPUT1")
 	if in == nil {
-		return nil, fault.New(fault.Internal, "Failed to process the request(s) for model 'optional_0_0', message: KeyError: 'INPUT0'")
+		return nil, fault.New(fault.Mistaken, "Failed to process the request(s) for model 'optional_0_0', message: KeyError: 'INPUT0'")
 	}
 	return []oip.Output{like("OUTPUT0", in, add(in, func(i int) float32 {
 		if second == nil {

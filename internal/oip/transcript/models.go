@@ -67,7 +67,7 @@ func (l *loader) Names() []string {
 func (l *loader) Load(_ context.Context, name, config string, files map[string][]byte) (all []oip.Model, err error) {
 	var m *repository.Model
 	if config == "" && len(files) > 0 {
-		return nil, fault.New(fault.Internal, "Load parameter 'config' must be specified for model file override")
+		return nil, fault.New(fault.Mistaken, "Load parameter 'config' must be specified for model file override")
 	}
 	if config != "" {
 		m, err = l.repository.ModelWith(name, config)
@@ -75,7 +75,11 @@ func (l *loader) Load(_ context.Context, name, config string, files map[string][
 		m, err = l.repository.Model(name)
 	}
 	if err != nil {
-		return nil, fault.Wrap(fault.Internal, err, "failed to poll from model repository")
+		kind := fault.Internal
+		if config != "" { // the client's, not the repository's
+			kind = fault.Mistaken
+		}
+		return nil, fault.Wrap(kind, err, "failed to poll from model repository")
 	}
 	for _, v := range m.Versions {
 		s, err := sample(m, v)

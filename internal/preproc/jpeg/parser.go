@@ -86,6 +86,7 @@ type parser struct {
 	maxH, maxV    int
 	mcuX, mcuY    int // interleaved MCUs
 	progressive   bool
+	baseline      bool // SOF0
 
 	quant    [4][64]uint16 // zigzag order
 	quantSet [4]bool
@@ -137,7 +138,7 @@ func (p *parser) skim() error {
 func (p *parser) reset(data []byte) {
 	p.data, p.pos = data, 0
 	p.width, p.height, p.ncomp, p.restart, p.scans = 0, 0, 0, 0, 0
-	p.progressive, p.jfif, p.adobe, p.standard = false, false, false, false
+	p.progressive, p.baseline, p.jfif, p.adobe, p.standard = false, false, false, false, false
 	p.quantSet = [4]bool{}
 	for class := range p.huff {
 		for i := range p.huff[class] {
@@ -276,6 +277,7 @@ func (p *parser) frame(m byte, b []byte) error {
 		return unsupported("%d components are not supported", n)
 	}
 	p.width, p.height, p.ncomp, p.progressive = w, h, n, m == mSOF2
+	p.baseline = m == mSOF0
 	return p.components(b[6:])
 }
 
@@ -496,12 +498,19 @@ func (p *parser) colour() converter {
 		}
 		return cmykRow
 	}
-	isRGB := p.adobe && p.adobeTransform == 0
-	if !p.adobe {
-		isRGB = p.comps[0].id == 'R' && p.comps[1].id == 'G' && p.comps[2].id == 'B'
-	}
-	if isRGB && !p.jfif {
+	if p.rgb() {
 		return rgbRow
 	}
 	return yccRow
+}
+
+// rgb tells whether three components are red, green and blue.
+func (p *parser) rgb() bool {
+	if p.jfif {
+		return false
+	}
+	if p.adobe {
+		return p.adobeTransform == 0
+	}
+	return p.comps[0].id == 'R' && p.comps[1].id == 'G' && p.comps[2].id == 'B'
 }

@@ -115,7 +115,7 @@ func (s *Scratch) convolve8(dst, src *raster.Image, width, height int, r Rect, f
 		p.horizontal(dst.Pix, src.Pix[r.Y*n:(r.Y+r.H)*n], c, n, 0, h)
 	case width == src.Width:
 		p.vertical(dst.Pix, src.Pix[r.X*c:], r.W*c, n, 0, v, s.sums(r.W*c))
-	case verticalFirst(src, width, height):
+	case verticalFirst(src.Width, src.Height, width, height):
 		first, last := h.reads()
 		s.mid.Reset(src.Mode, last-first, r.H)
 		p.vertical(s.mid.Pix, src.Pix[first*c:], (last-first)*c, n, 0, v, s.sums((last-first)*c))
@@ -139,9 +139,9 @@ func (s *Scratch) sums(n int) []int32 {
 // verticalFirst is the order of the passes: the horizontal one comes first unless the height shrinks,
 // and by more than twice as many pixels as the width does. (Pillow before 13 never turned them round;
 // since the first pass rounds, the order shows in the pixels.)
-func verticalFirst(src *raster.Image, width, height int) bool {
-	less := src.Height - height
-	return less > 0 && less > 2*(src.Width-width)
+func verticalFirst(srcWidth, srcHeight, width, height int) bool {
+	less := srcHeight - height
+	return less > 0 && less > 2*(srcWidth-width)
 }
 
 func horizontal8(dst, src []byte, c, n, first int, t *table) {

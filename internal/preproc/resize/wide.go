@@ -16,7 +16,7 @@ func convolve16(dst, src *raster.Image, width, height int, r Rect, f Filter, s *
 		horizontal16(dst.Pix, src.Pix[2*r.Y*n:2*(r.Y+r.H)*n], n, 0, h)
 	case width == src.Width:
 		vertical16(dst.Pix, src.Pix[2*r.X:], r.W, n, 0, v)
-	case verticalFirst(src, width, height):
+	case verticalFirst(src.Width, src.Height, width, height):
 		first, last := h.reads()
 		s.mid.Reset(src.Mode, last-first, r.H)
 		vertical16(s.mid.Pix, src.Pix[2*first:], last-first, n, 0, v)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime"
 	"unsafe"
+
+	"github.com/vitrine-project/vitrine/internal/numa"
 )
 
 // cuda is a GPU behind libcuda.
@@ -14,11 +16,15 @@ type cuda struct {
 	device  int32
 	context uintptr
 	info    Info
+	place   numa.Place
 }
 
 // The numbers of CUdevice_attribute, CUfunction_attribute and CUlaunchAttributeID that are used.
 const (
+	attributeClock           = 13
 	attributeMultiprocessors = 16
+	attributeMemoryClock     = 36
+	attributeBusWidth        = 37
 	attributeMajor           = 75
 	attributeMinor           = 76
 	attributeSharedOptIn     = 97
@@ -43,6 +49,19 @@ func Count() (int, error) {
 
 // Open retains the primary context of a device, which costs some 100 ms for the first one.
 func Open(ordinal int) (GPU, error) {
+	g, err := find(ordinal)
+	if err != nil {
+		return nil, err
+	}
+	if g.info, err = g.describe(ordinal); err != nil {
+		return nil, err
+	}
+	g.place = numa.Of(g.info.PCI)
+	return g, g.check("cuDevicePrimaryCtxRetain", g.cuDevicePrimaryCtxRetain(&g.context, g.device))
+}
+
+// find is a device without a context.
+func find(ordinal int) (*cuda, error) {
 	n, err := Count()
 	if err != nil {
 		return nil, err
@@ -55,22 +74,16 @@ func Open(ordinal int) (GPU, error) {
 		return nil, err
 	}
 	g := &cuda{library: l}
-	if err := l.check("cuDeviceGet", l.cuDeviceGet(&g.device, int32(ordinal))); err != nil {
-		return nil, err
-	}
-	if g.info, err = g.describe(ordinal); err != nil {
-		return nil, err
-	}
-	return g, l.check("cuDevicePrimaryCtxRetain", l.cuDevicePrimaryCtxRetain(&g.context, g.device))
+	return g, l.check("cuDeviceGet", l.cuDeviceGet(&g.device, int32(ordinal)))
 }
 
 func (g *cuda) describe(ordinal int) (Info, error) {
-	i := Info{Ordinal: ordinal}
-	var name [256]byte
+	id, err := g.identify()
+	i := Info{Ordinal: ordinal, Name: id.Name, UUID: id.UUID, PCI: id.PCI}
 	var memory uint64
 	var driver, major, minor, multiprocessors, shared int32
 	errs := []error{
-		g.check("cuDeviceGetName", g.cuDeviceGetName(&name[0], int32(len(name)), g.device)),
+		err,
 		g.check("cuDeviceTotalMem", g.cuDeviceTotalMem(&memory, g.device)),
 		g.check("cuDriverGetVersion", g.cuDriverGetVersion(&driver)),
 	}
@@ -80,10 +93,19 @@ func (g *cuda) describe(ordinal int) (Info, error) {
 	}{{&major, attributeMajor}, {&minor, attributeMinor}, {&multiprocessors, attributeMultiprocessors}, {&shared, attributeSharedOptIn}} {
 		errs = append(errs, g.check("cuDeviceGetAttribute", g.cuDeviceGetAttribute(a.to, a.id, g.device)))
 	}
-	end := bytes.IndexByte(name[:], 0)
-	i.Name, i.Memory, i.Driver = string(name[:max(end, 0)]), int64(memory), int(driver)
+	i.Memory, i.Driver = int64(memory), int(driver)
 	i.Capability, i.Multiprocessors, i.SharedPerBlock = Capability(10*major+minor), int(multiprocessors), int(shared)
+	i.Clock, i.MemoryClock, i.BusWidth = g.known(attributeClock), g.known(attributeMemoryClock), g.known(attributeBusWidth)
 	return i, errors.Join(errs...)
+}
+
+// known is an attribute, or 0 where the driver does not tell.
+func (g *cuda) known(attribute int32) int {
+	var v int32
+	if g.cuDeviceGetAttribute(&v, attribute, g.device) != 0 {
+		return 0
+	}
+	return int(v)
 }
 
 func (g *cuda) Info() Info  { return g.info }
@@ -100,7 +122,10 @@ const hostPortable, hostMapped = 1, 2
 
 func (g *cuda) AllocHost(n int) ([]byte, error) {
 	var p unsafe.Pointer
-	if err := g.check("cuMemHostAlloc", g.cuMemHostAlloc(&p, uint64(n), hostPortable|hostMapped)); err != nil {
+	err := g.place.During(func() error {
+		return g.check("cuMemHostAlloc", g.cuMemHostAlloc(&p, uint64(n), hostPortable|hostMapped))
+	})
+	if err != nil {
 		return nil, err
 	}
 	return unsafe.Slice((*byte)(p), n), nil
@@ -126,6 +151,14 @@ func (g *cuda) CopyOut(to []byte, from Pointer) error {
 	err := g.check("cuMemcpyDtoH", g.cuMemcpyDtoH(unsafe.Pointer(unsafe.SliceData(to)), from, uint64(len(to))))
 	runtime.KeepAlive(to)
 	return err
+}
+
+func (g *cuda) CopyInAsync(to Pointer, from []byte, s Stream) error {
+	return g.check("cuMemcpyHtoDAsync", g.cuMemcpyHtoDAsync(to, unsafe.Pointer(unsafe.SliceData(from)), uint64(len(from)), s))
+}
+
+func (g *cuda) CopyOutAsync(to []byte, from Pointer, s Stream) error {
+	return g.check("cuMemcpyDtoHAsync", g.cuMemcpyDtoHAsync(unsafe.Pointer(unsafe.SliceData(to)), from, uint64(len(to)), s))
 }
 
 func (g *cuda) Fill(to Pointer, value byte, n int) error {
@@ -174,6 +207,17 @@ func (g *cuda) CloseEvent(e Event) error { return g.check("cuEventDestroy", g.cu
 
 func (g *cuda) Record(e Event, s Stream) error {
 	return g.check("cuEventRecord", g.cuEventRecord(e, s))
+}
+
+// notReady is CUDA_ERROR_NOT_READY: no failure but an answer.
+const notReady Code = 600
+
+func (g *cuda) Happened(e Event) (bool, error) {
+	code := g.cuEventQuery(e)
+	if code == notReady {
+		return false, nil
+	}
+	return code == 0, g.check("cuEventQuery", code)
 }
 
 func (g *cuda) Elapsed(from, to Event) (ms float32, err error) {

@@ -32,10 +32,15 @@ func (c Capability) String() string { return fmt.Sprintf("%d.%d", c/10, c%10) }
 type Info struct {
 	Ordinal         int
 	Name            string
+	UUID            string // as the driver's tools write it, "GPU-..."; "" where the driver does not tell
+	PCI             string // "0000:3B:00.0"
 	Capability      Capability
 	Multiprocessors int
 	SharedPerBlock  int // bytes, with the opt-in
 	Memory          int64
+	Clock           int // of the multiprocessors, the highest, kHz; 0 is unknown
+	MemoryClock     int // the highest, kHz; 0 is unknown
+	BusWidth        int // of the memory, bits
 	Driver          int // the newest CUDA version that the driver knows: 13000 for 13.0
 }
 
@@ -108,6 +113,9 @@ type GPU interface {
 	CopyIn(to Pointer, from []byte) error
 	CopyOut(to []byte, from Pointer) error
 	Fill(to Pointer, value byte, bytes int) error
+	// CopyInAsync and CopyOutAsync copy between the device and pinned memory, in a stream.
+	CopyInAsync(to Pointer, from []byte, s Stream) error
+	CopyOutAsync(to []byte, from Pointer, s Stream) error
 
 	// OpenShared maps memory of another process, and tells how many bytes there are from p on. It fails for memory
 	// of this process.
@@ -120,6 +128,8 @@ type GPU interface {
 	NewEvent() (Event, error)
 	CloseEvent(Event) error
 	Record(Event, Stream) error
+	// Happened tells whether everything before the event has been done, without waiting for it.
+	Happened(Event) (bool, error)
 	// Elapsed is the time between two events that have happened, in milliseconds.
 	Elapsed(from, to Event) (float32, error)
 

@@ -106,3 +106,43 @@ func TestBytes(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+func TestUUID(t *testing.T) {
+	b := [16]byte{0x1b, 0xad, 0xb0, 0x02, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0xff}
+	for name, want := range map[string]string{
+		"NVIDIA H100 80GB HBM3":             "GPU-1badb002-0102-0304-0506-0708090a0bff",
+		"NVIDIA A100-SXM4-40GB MIG 1g.5gb":  "MIG-1badb002-0102-0304-0506-0708090a0bff",
+		"NVIDIA GeForce RTX 4090 MIGHTIEST": "GPU-1badb002-0102-0304-0506-0708090a0bff",
+	} {
+		if got := uuid(name, b); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
+// TestIdentify: what a card is called without a context is what it is called with one.
+func TestIdentify(t *testing.T) {
+	n, err := Count()
+	if errors.Is(err, ErrNoDriver) {
+		if _, err := Identify(0); !errors.Is(err, ErrNoDriver) {
+			t.Errorf("want %v, got %v", ErrNoDriver, err)
+		}
+		return
+	}
+	for ordinal := range n {
+		id, err := Identify(ordinal)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := Open(ordinal)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i := g.Info(); i.Name != id.Name || i.UUID != id.UUID || i.PCI != id.PCI || id.Name == "" || strings.Count(id.PCI, ":") != 2 {
+			t.Errorf("device %d: %+v, with a context %+v", ordinal, id, i)
+		}
+		if err := g.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -20,6 +20,8 @@ type library struct {
 	cuDeviceGetName             func(name *byte, length, device int32) Code
 	cuDeviceGetAttribute        func(value *int32, attribute, device int32) Code
 	cuDeviceTotalMem            func(bytes *uint64, device int32) Code
+	cuDeviceGetUuid             func(id *[16]byte, device int32) Code
+	cuDeviceGetPCIBusId         func(address *byte, length, device int32) Code
 	cuDevicePrimaryCtxRetain    func(context *uintptr, device int32) Code
 	cuDevicePrimaryCtxRelease   func(device int32) Code
 	cuCtxSetCurrent             func(context uintptr) Code
@@ -30,6 +32,8 @@ type library struct {
 	cuMemFreeHost               func(p unsafe.Pointer) Code
 	cuMemcpyHtoD                func(to Pointer, from unsafe.Pointer, bytes uint64) Code
 	cuMemcpyDtoH                func(to unsafe.Pointer, from Pointer, bytes uint64) Code
+	cuMemcpyHtoDAsync           func(to Pointer, from unsafe.Pointer, bytes uint64, s Stream) Code
+	cuMemcpyDtoHAsync           func(to unsafe.Pointer, from Pointer, bytes uint64, s Stream) Code
 	cuMemsetD8                  func(to Pointer, value uint8, bytes uint64) Code
 	cuMemGetAddressRange        func(base *Pointer, bytes *uint64, p Pointer) Code
 	cuIpcOpenMemHandle          openShared
@@ -40,6 +44,7 @@ type library struct {
 	cuEventCreate               func(e *Event, flags uint32) Code
 	cuEventDestroy              func(e Event) Code
 	cuEventRecord               func(e Event, s Stream) Code
+	cuEventQuery                func(e Event) Code
 	cuEventElapsedTime          func(milliseconds *float32, from, to Event) Code
 	cuModuleLoadData            func(m *Module, image unsafe.Pointer) Code
 	cuModuleUnload              func(m Module) Code
@@ -56,7 +61,8 @@ type library struct {
 }
 
 // symbol is a function of the library under the name by which it was exported last: later versions of a
-// call have a suffix. Optional ones came with compute capability 9.0.
+// call have a suffix. Optional ones came with CUDA 11.4 and with
+// compute capability 9.0.
 type symbol struct {
 	fn       any
 	name     string
@@ -74,6 +80,8 @@ func (l *library) symbols() []symbol {
 		{&l.cuDeviceGetName, "cuDeviceGetName", false},
 		{&l.cuDeviceGetAttribute, "cuDeviceGetAttribute", false},
 		{&l.cuDeviceTotalMem, "cuDeviceTotalMem_v2", false},
+		{&l.cuDeviceGetUuid, "cuDeviceGetUuid_v2", true},
+		{&l.cuDeviceGetPCIBusId, "cuDeviceGetPCIBusId", false},
 		{&l.cuDevicePrimaryCtxRetain, "cuDevicePrimaryCtxRetain", false},
 		{&l.cuDevicePrimaryCtxRelease, "cuDevicePrimaryCtxRelease_v2", false},
 		{&l.cuCtxSetCurrent, "cuCtxSetCurrent", false},
@@ -84,6 +92,8 @@ func (l *library) symbols() []symbol {
 		{&l.cuMemFreeHost, "cuMemFreeHost", false},
 		{&l.cuMemcpyHtoD, "cuMemcpyHtoD_v2", false},
 		{&l.cuMemcpyDtoH, "cuMemcpyDtoH_v2", false},
+		{&l.cuMemcpyHtoDAsync, "cuMemcpyHtoDAsync_v2", false},
+		{&l.cuMemcpyDtoHAsync, "cuMemcpyDtoHAsync_v2", false},
 		{&l.cuMemsetD8, "cuMemsetD8_v2", false},
 		{&l.cuMemGetAddressRange, "cuMemGetAddressRange_v2", false},
 		{&l.cuIpcOpenMemHandle, "cuIpcOpenMemHandle_v2", false},
@@ -94,6 +104,7 @@ func (l *library) symbols() []symbol {
 		{&l.cuEventCreate, "cuEventCreate", false},
 		{&l.cuEventDestroy, "cuEventDestroy_v2", false},
 		{&l.cuEventRecord, "cuEventRecord", false},
+		{&l.cuEventQuery, "cuEventQuery", false},
 		{&l.cuEventElapsedTime, "cuEventElapsedTime", false},
 		{&l.cuModuleLoadData, "cuModuleLoadData", false},
 		{&l.cuModuleUnload, "cuModuleUnload", false},

@@ -31,7 +31,7 @@ PACKAGES = [
 FLAGS = ["--std=c++17", "-O3", "-Werror", "all-warnings"]
 
 # sm_90a alone has warpgroup products; the other targets have the mma.sync product only.
-PORTABLE = ["attention", "norm", "patch", "gemm_f32", "gemm_sm80"]
+PORTABLE = ["attention", "norm", "patch", "resize", "gemm_f32", "gemm_sm80"]
 TARGETS = {
     "sm_80": ("-gencode=arch=compute_80,code=sm_80", "-cubin", PORTABLE),
     "sm_86": ("-gencode=arch=compute_86,code=sm_86", "-cubin", PORTABLE),

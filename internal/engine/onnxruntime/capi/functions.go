@@ -187,24 +187,36 @@ func (a *API) RegisterPlugin(e Env, name, path string) error {
 	return a.call("RegisterExecutionProviderLibrary", fnRegisterExecutionProviderLibrary, uintptr(e), uintptr(unsafe.Pointer(cString(name))), uintptr(unsafe.Pointer(cString(path))))
 }
 
-// AppendPlugin adds the first device of a registered provider that has one of the names.
-func (a *API) AppendPlugin(o SessionOptions, e Env, names []string, options map[string]string) error {
+// Device is a device of an execution provider. 0 is none.
+type Device uintptr
+
+// processorDevice is OrtHardwareDeviceType_CPU.
+const processorDevice = 0
+
+// PluginDevice finds the processor among the devices of a registered provider that has one of the names; 0
+// is a provider that does not take it.
+func (a *API) PluginDevice(e Env, names []string) (Device, error) {
 	var list *[1 << 10]uintptr
 	var n uintptr
 	if err := a.call("GetEpDevices", fnGetEpDevices, uintptr(e), uintptr(unsafe.Pointer(&list)), uintptr(unsafe.Pointer(&n))); err != nil {
-		return err
+		return 0, err
 	}
 	for i := range min(n, uintptr(len(list))) {
-		if !slices.Contains(names, text(dynlib.Call(a.table[fnEpDevice_EpName], list[i]))) {
-			continue
+		hardware := dynlib.Call(a.table[fnEpDevice_Device], list[i])
+		if int32(dynlib.Call(a.table[fnHardwareDevice_Type], hardware)) == processorDevice && slices.Contains(names, text(dynlib.Call(a.table[fnEpDevice_EpName], list[i]))) {
+			return Device(list[i]), nil
 		}
-		device := []uintptr{list[i]}
-		s := newSettings(options)
-		defer runtime.KeepAlive(&s)
-		return a.call("SessionOptionsAppendExecutionProvider_V2", fnSessionOptionsAppendExecutionProvider_V2, uintptr(o), uintptr(e),
-			uintptr(unsafe.Pointer(&device[0])), 1, uintptr(unsafe.Pointer(s.keys)), uintptr(unsafe.Pointer(s.values)), uintptr(s.n))
 	}
-	return &Error{Call: "GetEpDevices", Text: "no device of provider " + names[0]}
+	return 0, nil
+}
+
+// AppendPlugin adds a device of a registered provider.
+func (a *API) AppendPlugin(o SessionOptions, e Env, d Device, options map[string]string) error {
+	device := []uintptr{uintptr(d)}
+	s := newSettings(options)
+	defer runtime.KeepAlive(&s)
+	return a.call("SessionOptionsAppendExecutionProvider_V2", fnSessionOptionsAppendExecutionProvider_V2, uintptr(o), uintptr(e),
+		uintptr(unsafe.Pointer(&device[0])), 1, uintptr(unsafe.Pointer(s.keys)), uintptr(unsafe.Pointer(s.values)), uintptr(s.n))
 }
 
 // NewSession loads a model's file.

@@ -57,5 +57,7 @@ const (
 	fnRegisterExecutionProviderLibrary                  function = 301
 	fnGetEpDevices                                      function = 303
 	fnSessionOptionsAppendExecutionProvider_V2          function = 304
+	fnHardwareDevice_Type                               function = 307
 	fnEpDevice_EpName                                   function = 312
+	fnEpDevice_Device                                   function = 316
 )

@@ -24,24 +24,37 @@ type GPU struct {
 	Device driver.Info
 	// Room is how many bytes can be allocated on the device; 0 is no limit.
 	Room int
+	// Takes, if set, is how long a kernel takes, in milliseconds; events tell it.
+	Takes func(kernel string) float32
+	// Lag is how many of the next questions whether an event has happened find that it has, as on a host that is
+	// slower than the device.
+	Lag int
+	// Unbacked device memory has addresses but no content, so that it may be larger than the machine's.
+	Unbacked bool
 	// Fail, if set, is asked before every call that can fail and makes it fail with that error. It may block.
 	Fail func(call string) error
 	// Ran, if set, sees every kernel of a graph when that is launched, and may write to memory
 	// (View) what the kernel would.
 	Ran func(Record)
+	// Compute, if set, is called with each launch of no graph: a test may do in Go what the kernel does.
+	Compute func(Record) error
 
 	mu        sync.Mutex
 	next      driver.Pointer
 	device    map[driver.Pointer][]byte
+	unbacked  map[driver.Pointer]int
 	host      map[driver.Pointer][]byte
 	lent      map[driver.SharedHandle][]byte // memory of other processes
 	opened    map[driver.Pointer][]byte      // what of it is mapped
 	functions map[driver.Function]string
-	handles   map[uintptr]string // of streams, events, modules: what is open
+	shared    map[driver.Function]int // bytes that it may have
+	handles   map[uintptr]string      // of streams, events, modules: what is open
 	graphs    map[driver.Graph][]Record
 	launched  []Record
 	maps      map[driver.TensorMap]driver.Matrix
 	recording *[]Record
+	clock     float64 // milliseconds of all kernels
+	events    map[driver.Event]float64
 	closed    bool
 }
 
@@ -50,11 +63,12 @@ var _ driver.GPU = (*GPU)(nil)
 // New is an H100 that is not there.
 func New() *GPU {
 	return &GPU{
-		Device: driver.Info{Name: "pretended H100", Capability: 90, Multiprocessors: 132, SharedPerBlock: 227 << 10, Memory: 80 << 30, Driver: 13000},
-		next:   1 << 32, device: map[driver.Pointer][]byte{}, host: map[driver.Pointer][]byte{},
+		Device: driver.Info{Name: "pretended H100", Capability: 90, Multiprocessors: 132, SharedPerBlock: 227 << 10, Memory: 80 << 30, Driver: 13000,
+			Clock: 1980000, MemoryClock: 2619000, BusWidth: 5120},
+		next: 1 << 32, device: map[driver.Pointer][]byte{}, unbacked: map[driver.Pointer]int{}, host: map[driver.Pointer][]byte{},
 		functions: map[driver.Function]string{}, handles: map[uintptr]string{}, graphs: map[driver.Graph][]Record{},
 		lent: map[driver.SharedHandle][]byte{}, opened: map[driver.Pointer][]byte{},
-		maps: map[driver.TensorMap]driver.Matrix{},
+		maps: map[driver.TensorMap]driver.Matrix{}, events: map[driver.Event]float64{}, shared: map[driver.Function]int{},
 	}
 }
 
@@ -100,6 +114,9 @@ func (g *GPU) used() (n int) {
 	for _, b := range g.device {
 		n += len(b)
 	}
+	for _, size := range g.unbacked {
+		n += size
+	}
 	return n
 }
 
@@ -115,7 +132,11 @@ func (g *GPU) Alloc(n int) (driver.Pointer, error) {
 	}
 	p := (g.next + 511) &^ 511
 	g.next = p + driver.Pointer(n)
-	g.device[p] = make([]byte, n)
+	if g.Unbacked {
+		g.unbacked[p] = n
+	} else {
+		g.device[p] = make([]byte, n)
+	}
 	return p, nil
 }
 
@@ -123,10 +144,12 @@ func (g *GPU) Alloc(n int) (driver.Pointer, error) {
 func (g *GPU) Free(p driver.Pointer) error {
 	unlock, err := g.begin("Free")
 	defer unlock()
-	if _, ok := g.device[p]; !ok {
+	_, backed := g.device[p]
+	if _, ok := g.unbacked[p]; !ok && !backed {
 		return fmt.Errorf("free of %#x, which was not allocated", p)
 	}
 	delete(g.device, p)
+	delete(g.unbacked, p)
 	return err
 }
 
@@ -162,6 +185,19 @@ func (g *GPU) MemoryInfo() (free, total int64, err error) {
 		total = int64(g.Room)
 	}
 	return total - int64(g.used()), total, err
+}
+
+// Allocated tells whether the n bytes of device or pinned memory at p are; the error is a driver's.
+func (g *GPU) Allocated(p driver.Pointer, n int) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for at, size := range g.unbacked {
+		if p >= at && int(p-at)+n <= size {
+			return nil
+		}
+	}
+	_, err := g.view(p, n)
+	return err
 }
 
 // View is the n bytes of device or pinned memory at p, or an error if they are not all allocated.
@@ -207,6 +243,22 @@ func (g *GPU) copy(call string, at driver.Pointer, b []byte, in bool) error {
 		copy(b, v)
 	}
 	return nil
+}
+
+// CopyInAsync copies at once, from pinned memory only.
+func (g *GPU) CopyInAsync(to driver.Pointer, from []byte, _ driver.Stream) error {
+	if _, err := g.View(driver.Address(from), len(from)); err != nil {
+		return err
+	}
+	return g.copy("CopyInAsync", to, from, true)
+}
+
+// CopyOutAsync copies at once, to pinned memory only.
+func (g *GPU) CopyOutAsync(to []byte, from driver.Pointer, _ driver.Stream) error {
+	if _, err := g.View(driver.Address(to), len(to)); err != nil {
+		return err
+	}
+	return g.copy("CopyOutAsync", from, to, false)
 }
 
 // Fill fills.
@@ -284,15 +336,43 @@ func (g *GPU) NewEvent() (driver.Event, error) {
 // CloseEvent closes it.
 func (g *GPU) CloseEvent(e driver.Event) error { return g.drop("CloseEvent", uintptr(e)) }
 
-// Record does nothing.
-func (g *GPU) Record(driver.Event, driver.Stream) error {
+// Record notes the time.
+func (g *GPU) Record(e driver.Event, _ driver.Stream) error {
 	unlock, err := g.begin("Record")
 	defer unlock()
+	if _, ok := g.handles[uintptr(e)]; !ok && err == nil {
+		err = invalidHandle("cuEventRecord")
+	}
+	g.events[e] = g.clock
 	return err
 }
 
-// Elapsed is no time.
-func (g *GPU) Elapsed(_, _ driver.Event) (float32, error) { return 0, nil }
+// Happened answers by Lag.
+func (g *GPU) Happened(e driver.Event) (bool, error) {
+	unlock, err := g.begin("Happened")
+	defer unlock()
+	if _, ok := g.events[e]; !ok && err == nil {
+		err = invalidHandle("cuEventQuery")
+	}
+	g.Lag--
+	return g.Lag >= 0, err
+}
+
+// Elapsed is the time of the kernels between.
+func (g *GPU) Elapsed(from, to driver.Event) (float32, error) {
+	unlock, err := g.begin("Elapsed")
+	defer unlock()
+	start, ok := g.events[from]
+	end, too := g.events[to]
+	if err == nil && !(ok && too) {
+		err = invalidHandle("cuEventElapsedTime")
+	}
+	return float32(end - start), err
+}
+
+func invalidHandle(call string) error {
+	return &driver.Error{Call: call, Code: 400, Name: "CUDA_ERROR_INVALID_HANDLE", Text: "invalid resource handle"}
+}
 
 // Load takes anything.
 func (g *GPU) Load([]byte) (driver.Module, error) {
@@ -316,6 +396,7 @@ func (g *GPU) Function(_ driver.Module, name string, shared int) (driver.Functio
 	}
 	g.next++
 	g.functions[driver.Function(g.next)] = name
+	g.shared[driver.Function(g.next)] = max(shared, 48<<10)
 	return driver.Function(g.next), err
 }
 
@@ -340,21 +421,56 @@ func (g *GPU) Matrix(t driver.TensorMap) (driver.Matrix, bool) {
 	return m, ok
 }
 
-// Launch records.
+// Launch records, and has it computed where a test wants that.
 func (g *GPU) Launch(l driver.Launch, s driver.Stream) error {
+	r, captured, err := g.record(l, s)
+	if err == nil && g.Compute != nil && !captured {
+		err = g.Compute(r)
+	}
+	return err
+}
+
+func (g *GPU) record(l driver.Launch, s driver.Stream) (r Record, captured bool, err error) {
 	unlock, err := g.begin("Launch")
 	defer unlock()
 	name, ok := g.functions[l.Function]
 	if !ok && err == nil {
 		err = &driver.Error{Call: "cuLaunchKernelEx", Code: 400, Name: "CUDA_ERROR_INVALID_HANDLE", Text: "no such function"}
 	}
-	l.Args = slices.Clone(l.Args)
-	to := &g.launched
-	if g.recording != nil {
-		to = g.recording
+	if err == nil {
+		err = g.refuse(l, name)
 	}
-	*to = append(*to, Record{l, name, s})
-	return err
+	l.Args = slices.Clone(l.Args)
+	r = Record{l, name, s}
+	if g.recording != nil {
+		*g.recording = append(*g.recording, r)
+		return r, true, err
+	}
+	g.pass(name)
+	g.launched = append(g.launched, r)
+	return r, false, err
+}
+
+// pass lets a kernel run.
+func (g *GPU) pass(kernel string) {
+	if g.Takes != nil {
+		g.clock += float64(g.Takes(kernel))
+	}
+}
+
+// What every device of compute capability 8.0 or later allows of a launch.
+const maxGridX, maxGridYZ, maxThreads = 1<<31 - 1, 1<<16 - 1, 1024
+
+// refuse tells what a driver would refuse of a launch.
+func (g *GPU) refuse(l driver.Launch, name string) error {
+	d, b := l.Grid, l.Block
+	threads := uint64(b.X) * uint64(b.Y) * uint64(b.Z)
+	fits := d.X >= 1 && d.Y >= 1 && d.Z >= 1 && d.X <= maxGridX && d.Y <= maxGridYZ && d.Z <= maxGridYZ
+	if fits && threads >= 1 && threads <= maxThreads && l.Shared >= 0 && l.Shared <= g.shared[l.Function] {
+		return nil
+	}
+	return &driver.Error{Call: "cuLaunchKernelEx", Code: 1, Name: "CUDA_ERROR_INVALID_VALUE",
+		Text: fmt.Sprintf("invalid argument: %s with a grid of %v, blocks of %v and %d bytes of shared memory", name, d, b, l.Shared)}
 }
 
 // Capture records what is launched as a graph.
@@ -381,6 +497,9 @@ func (g *GPU) Capture(_ driver.Stream, record func() error) (driver.Graph, error
 func (g *GPU) LaunchGraph(graph driver.Graph, _ driver.Stream) error {
 	unlock, err := g.begin("LaunchGraph")
 	records := g.graphs[graph]
+	for _, r := range records {
+		g.pass(r.Name)
+	}
 	g.launched = append(g.launched, records...)
 	unlock()
 	if g.Ran != nil && err == nil {
@@ -420,6 +539,9 @@ func (g *GPU) Leaks() (leaks []string) {
 	}
 	for _, b := range g.opened {
 		leaks = append(leaks, fmt.Sprintf("%d bytes of another process", len(b)))
+	}
+	for p, n := range g.unbacked {
+		leaks = append(leaks, fmt.Sprintf("%d bytes on the device at %#x", n, uint64(p)))
 	}
 	for _, b := range g.host {
 		leaks = append(leaks, fmt.Sprintf("%d pinned bytes", len(b)))
