@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -55,7 +56,7 @@ func (m *deviceMetric) collect(ch chan<- prometheus.Metric, model [2]string, d *
 }
 
 // together are the devices of a model and of the one that takes its place. A device is up if it is for
-// both, since for the other half of the requests it is not.
+// both, since for the other half of the requests it is not. One of them may not know the card's UUID.
 func together(a, b []Device) []Device {
 	a = slices.Clone(a)
 	for _, d := range b {
@@ -66,6 +67,7 @@ func together(a, b []Device) []Device {
 		}
 		e := &a[i]
 		e.Up = e.Up && d.Up
+		e.UUID = cmp.Or(e.UUID, d.UUID)
 		e.Running, e.Busy = e.Running+d.Running, e.Busy+d.Busy
 		e.Executions, e.Items = e.Executions+d.Executions, e.Items+d.Items
 		e.Failures, e.Retries, e.Returns = e.Failures+d.Failures, e.Retries+d.Retries, e.Returns+d.Returns
