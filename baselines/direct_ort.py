@@ -40,7 +40,7 @@ def arguments():
     p.add_argument("--precision", choices=("auto", "fp32", "fp16", "bf16"), default="auto")
     p.add_argument("--cuda-graph", action="store_true")
     p.add_argument("--model", default="synthetic", help="weights as vitrine takes them, or an ONNX file")
-    p.add_argument("--library", help="ONNX Runtime's file (default: that of the package onnxruntime here)")
+    p.add_argument("--library", dest="runtime", metavar="FILE", help="ONNX Runtime's file (default: that of the package onnxruntime here)")
     p.add_argument("--cache", help="folder of exported models and built engines (default: vitrine's)")
     p.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="of the provider, on both sides; again for more")
     p.add_argument("--threads", type=int, default=os.cpu_count())
@@ -67,7 +67,7 @@ class Vitrine:
 
     def __init__(self, a):
         command = [common.worker("ortworker", "VITRINE_ORTWORKER"), "-provider", a.provider, "-precision", a.precision, "-model", a.model,
-                   "-library", a.library or library(), "-threads", str(a.threads), "-max-batch", str(max(a.batch))]
+                   "-library", a.runtime or library(), "-threads", str(a.threads), "-max-batch", str(max(a.batch))]
         command += ["-cuda-graph"] if a.cuda_graph else []
         command += ["-cache", a.cache] if a.cache else []
         for option in a.option:

@@ -194,13 +194,13 @@ class Driver:
     """The few functions of libcuda that launch graphs: torch's wrapper of them would cost some microseconds each."""
 
     def __init__(self):
-        self.library = ctypes.CDLL("libcuda.so.1")
+        self.libcuda = ctypes.CDLL("libcuda.so.1")
 
     def call(self, name, *args):
-        code = getattr(self.library, name)(*args)
+        code = getattr(self.libcuda, name)(*args)
         if code != 0:
             text = ctypes.c_char_p()
-            self.library.cuGetErrorString(code, ctypes.byref(text))
+            self.libcuda.cuGetErrorString(code, ctypes.byref(text))
             raise SystemExit(f"{name}: {(text.value or b'unknown error').decode()} ({code})")
 
     def capture(self, stream, record):

@@ -17,7 +17,7 @@ import (
 type Engine struct {
 	spec    engine.Spec
 	options Options
-	library *library
+	loaded  *library
 	source  *source
 	pixels  model.PixelTable
 	rows    *engine.RowPool
@@ -50,7 +50,7 @@ func New(m *model.Model, o Options) (*Engine, error) {
 	for _, i := range e.sessions.instances {
 		e.idle <- i
 	}
-	e.options.Logger.Info("onnxruntime engine ready", "variant", e.spec.Variant, "precision", e.spec.Precision, "library", e.library.api.Path,
+	e.options.Logger.Info("onnxruntime engine ready", "variant", e.spec.Variant, "precision", e.spec.Precision, "library", e.loaded.api.Path,
 		"threads", e.options.Threads, "instances", e.options.Instances, "took", time.Since(began).Round(time.Millisecond))
 	return e, nil
 }
@@ -70,7 +70,7 @@ func prepare(m *model.Model, o Options) (*Engine, error) {
 	}
 	side := m.Config.ImageSize
 	e := &Engine{
-		options: o, library: r, source: s, pixels: m.Config.PixelTable(),
+		options: o, loaded: r, source: s, pixels: m.Config.PixelTable(),
 		rows:    engine.NewRowPool(side, side, 2*o.MaxBatch*o.Instances, engine.HostFormats()...),
 		idle:    make(chan *instance, o.Instances),
 		closing: make(chan struct{}),
@@ -85,7 +85,7 @@ func (e *Engine) describe(m *model.Model) engine.Spec {
 	if o.Provider.onDevice() {
 		device = fmt.Sprintf("cuda:%d", o.Device)
 	}
-	variant := fmt.Sprintf("ONNX Runtime %s, %s", e.library.api.Release, o.Provider)
+	variant := fmt.Sprintf("ONNX Runtime %s, %s", e.loaded.api.Release, o.Provider)
 	if o.CUDAGraph {
 		variant += ", CUDA graphs"
 	}
@@ -115,7 +115,7 @@ func (e *Engine) newSessions(trace string) (_ *sessions, err error) {
 		}
 	}()
 	if !o.Provider.onDevice() {
-		if s.shared, err = e.library.newSession(o, e.source, nil, trace); err != nil {
+		if s.shared, err = e.loaded.newSession(o, e.source, nil, trace); err != nil {
 			return nil, err
 		}
 	}
@@ -184,8 +184,8 @@ func (e *Engine) closeSessions(s *sessions) (err error) {
 // closeSession ends a session's trace and frees it.
 func (e *Engine) closeSession(s capi.Session, trace string) (err error) {
 	if s != 0 && trace != "" {
-		err = e.profile.end(e.library.api, s)
+		err = e.profile.end(e.loaded.api, s)
 	}
-	e.options.Provider.onOwner(func() { e.library.api.ReleaseSession(s) })
+	e.options.Provider.onOwner(func() { e.loaded.api.ReleaseSession(s) })
 	return err
 }

@@ -45,10 +45,10 @@ func newInstance(e *Engine, set *sessions) (i *instance, err error) {
 		return nil, err
 	}
 	err = i.memory.do(func() (err error) {
-		if i.info, err = i.memory.describe(e.library.api); err != nil || !o.Provider.onDevice() || o.sessionPerSize() {
+		if i.info, err = i.memory.describe(e.loaded.api); err != nil || !o.Provider.onDevice() || o.sessionPerSize() {
 			return err
 		}
-		i.own, err = e.library.newSession(o, e.source, o.Batches, set.trace)
+		i.own, err = e.loaded.newSession(o, e.source, o.Batches, set.trace)
 		return err
 	})
 	if err != nil {
@@ -140,7 +140,7 @@ func (i *instance) compute(ctx context.Context, p *plan) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	api := i.engine.library.api
+	api := i.engine.loaded.api
 	told := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() { told <- api.Terminate(p.options) })
 	err := i.execute(p)
@@ -160,7 +160,7 @@ func (i *instance) compute(ctx context.Context, p *plan) error {
 
 // execute runs a plan to its end. What a plug-in has memory of its own for was copied when it was bound.
 func (i *instance) execute(p *plan) error {
-	api := i.engine.library.api
+	api := i.engine.loaded.api
 	if i.engine.options.Plugin != "" {
 		if err := api.BindInput(p.binding, i.engine.source.input, p.input); err != nil {
 			return err
@@ -186,12 +186,12 @@ func (i *instance) plan(size int) (*plan, error) {
 }
 
 func (i *instance) newPlan(size int) (p *plan, err error) {
-	e, api := i.engine, i.engine.library.api
+	e, api := i.engine, i.engine.loaded.api
 	p = &plan{session: i.set.shared}
 	switch {
 	case e.options.Provider.onDevice() && e.options.sessionPerSize():
 		p.owned = true
-		p.session, err = e.library.newSession(&e.options, e.source, []int{size}, i.set.trace)
+		p.session, err = e.loaded.newSession(&e.options, e.source, []int{size}, i.set.trace)
 	case e.options.Provider.onDevice():
 		p.session = i.own
 	}
@@ -243,7 +243,7 @@ func (i *instance) warmUp() error {
 }
 
 func (i *instance) closePlan(p *plan) error {
-	api := i.engine.library.api
+	api := i.engine.loaded.api
 	api.ReleaseRunOptions(p.options)
 	api.ReleaseBinding(p.binding)
 	api.ReleaseValue(p.input)
@@ -261,7 +261,7 @@ func (i *instance) close() error {
 			err = errors.Join(err, i.closePlan(p))
 		}
 		err = errors.Join(err, i.engine.closeSession(i.own, i.set.trace))
-		i.engine.library.api.ReleaseMemoryInfo(i.info)
+		i.engine.loaded.api.ReleaseMemoryInfo(i.info)
 		return err
 	})
 	return errors.Join(err, i.memory.close())

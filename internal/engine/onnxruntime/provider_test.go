@@ -121,7 +121,7 @@ func TestResolveRefuses(t *testing.T) {
 // TestSetup: what is told is what sessions are made with, one for each size where TensorRT captures graphs.
 func TestSetup(t *testing.T) {
 	o := resolved(t, Options{Provider: TensorRT, MaxBatch: 4, CUDAGraph: true, Precision: engine.FP16})
-	e := &Engine{options: *o, source: clip, library: &library{api: &capi.API{Path: "/ort.so", Release: "1.24.1"}}}
+	e := &Engine{options: *o, source: clip, loaded: &library{api: &capi.API{Path: "/ort.so", Release: "1.24.1"}}}
 	s := e.Setup()
 	if s.Provider != "TensorrtExecutionProvider" || !s.Graphs || !s.Spinning || s.Release != "1.24.1" || s.Input != "image" || len(s.Sessions) != 3 {
 		t.Fatalf("%+v", s)

@@ -28,7 +28,7 @@ type SessionSetup struct {
 func (e *Engine) Setup() Setup {
 	o, s := &e.options, e.source
 	all := Setup{
-		Library: e.library.api.Path, Release: e.library.api.Release, Model: s.path, Input: s.input, Output: s.output, Half: s.half,
+		Library: e.loaded.api.Path, Release: e.loaded.api.Release, Model: s.path, Input: s.input, Output: s.output, Half: s.half,
 		Provider: fullNames[o.Provider].name, Device: o.Device, Threads: o.Threads, Spinning: !o.NoSpin, Graphs: o.CUDAGraph,
 	}
 	plans := [][]int{o.Batches}

@@ -2,9 +2,7 @@ package oipgrpc_test
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -62,27 +60,6 @@ type outcome struct {
 	Memory  []byte
 }
 
-func corpus(t *testing.T) (all []recorded) {
-	t.Helper()
-	f, err := os.Open(corpusFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for d := json.NewDecoder(z); d.More(); {
-		var r recorded
-		if err := d.Decode(&r); err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, r)
-	}
-	return all
-}
-
 // rawCodec passes messages as bytes.
 type rawCodec struct{}
 
@@ -119,7 +96,7 @@ func dial(t *testing.T, o oipgrpc.Options) *grpc.ClientConn {
 }
 
 func TestReplay(t *testing.T) {
-	all := corpus(t)
+	all := transcript.Read[recorded](t, corpusFile)
 	if len(all) < 250 {
 		t.Fatalf("only %d calls", len(all))
 	}

@@ -78,29 +78,8 @@ func (a *answer) header(name string) string {
 	return ""
 }
 
-func corpus(t *testing.T) (all []recorded) {
-	t.Helper()
-	f, err := os.Open(corpusFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for d := json.NewDecoder(z); d.More(); {
-		var r recorded
-		if err := d.Decode(&r); err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, r)
-	}
-	return all
-}
-
 func TestReplay(t *testing.T) {
-	all := corpus(t)
+	all := transcript.Read[recorded](t, corpusFile)
 	if len(all) < 250 {
 		t.Fatalf("only %d transcripts", len(all))
 	}
